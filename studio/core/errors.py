@@ -1,0 +1,33 @@
+"""What a person reads when something cannot be done: what, where, and what to do next."""
+
+
+class StudioError(Exception):
+    """Anything the studio refuses or could not finish. `message` says what and where, `hint` what to do next."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class DataError(StudioError):
+    """A file or a row that cannot be used."""
+
+
+class RecipeError(StudioError):
+    """One or more settings that cannot be used; `fields` maps each setting's name to its sentence."""
+
+    def __init__(self, fields: dict[str, str]) -> None:
+        super().__init__(" ".join(fields.values()))
+        self.fields = fields
+
+
+class ModelError(StudioError):
+    """A base model or an adapter that cannot be used."""
+
+
+class NotFound(StudioError):
+    """A run, data set or adapter that does not exist."""

@@ -1,0 +1,61 @@
+"""Where things are kept: every path below the studio's home folder is named here and nowhere else."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from studio.settings import Settings
+
+
+@dataclass(frozen=True)
+class Home:
+    path: Path
+    models: Path  # may lie elsewhere, on a bigger disk
+
+    @classmethod
+    def at(cls, settings: Settings) -> "Home":
+        path = settings.home.expanduser().resolve()
+        models = settings.models.expanduser().resolve() if settings.models else path / "models"
+        home = cls(path, models)
+        for folder in (path, models, home.datasets, home.runs, home.uploads):
+            folder.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o700)
+        return home
+
+    @property
+    def database(self) -> Path:
+        return self.path / "studio.db"
+
+    @property
+    def queue(self) -> Path:
+        return self.path / "queue.db"
+
+    @property
+    def datasets(self) -> Path:
+        return self.path / "datasets"
+
+    @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
+    @property
+    def uploads(self) -> Path:
+        """Files a browser has sent and nobody has used yet."""
+        return self.path / "uploads"
+
+    def dataset(self, dataset_id: int) -> Path:
+        return self.datasets / str(dataset_id)
+
+    def examples(self, dataset_id: int) -> Path:
+        return self.dataset(dataset_id) / "examples.jsonl"
+
+    def run(self, run_id: int) -> Path:
+        return self.runs / str(run_id)
+
+    def adapter(self, run_id: int) -> Path:
+        return self.run(run_id) / "adapter"
+
+    def log(self, run_id: int) -> Path:
+        return self.run(run_id) / "log.txt"
+
+    def lock(self, name: str) -> Path:
+        return self.path / f"{name}.lock"
