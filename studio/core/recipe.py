@@ -25,7 +25,9 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     preset: Preset = Field(
-        "balanced", title="How long", description="Quick for a first look, balanced for most uses, thorough for the last bit."
+        "balanced",
+        title="How long",
+        description="Quick for a first look, balanced for most uses, thorough for the last bit.",
     )
     method: Literal["lora"] = Field(
         "lora", title="Method", description="LoRA trains a small add-on and leaves the base model as it is."
@@ -36,13 +38,25 @@ class Recipe(BaseModel):
         description="4 (QLoRA) holds the base model in a quarter of the memory; 16 is a little more exact.",
     )
     rank: int = Field(
-        16, ge=1, le=256, title="LoRA rank", description="The size of the add-on. Higher learns more detail and uses more memory."
+        16,
+        ge=1,
+        le=256,
+        title="LoRA rank",
+        description="The size of the add-on. Higher learns more detail and uses more memory.",
     )
     alpha: int = Field(
-        32, ge=1, le=1024, title="LoRA alpha", description="How strongly the add-on speaks. One to two times the rank is usual."
+        32,
+        ge=1,
+        le=1024,
+        title="LoRA alpha",
+        description="How strongly the add-on speaks. One to two times the rank is usual.",
     )
     dropout: float = Field(
-        0.0, ge=0, le=0.9, title="LoRA dropout", description="Hides a random share of the add-on at each step, against memorising."
+        0.0,
+        ge=0,
+        le=0.9,
+        title="LoRA dropout",
+        description="Hides a random share of the add-on at each step, against memorising.",
     )
     target_modules: Literal["all-linear"] | list[str] = Field(
         "all-linear",
@@ -50,7 +64,11 @@ class Recipe(BaseModel):
         description="all-linear, or names separated by commas, for example q_proj, v_proj.",
     )
     learning_rate: float = Field(
-        5e-4, gt=0, le=0.1, title="Learning rate", description="The size of each correction. Too high and the loss jumps about."
+        5e-4,
+        gt=0,
+        le=0.1,
+        title="Learning rate",
+        description="The size of each correction. Too high and the loss jumps about.",
     )
     epochs: float = Field(
         3, gt=0, le=100, title="Passes (epochs)", description="How often the model reads all your examples."
@@ -59,10 +77,18 @@ class Recipe(BaseModel):
         0, ge=0, le=1_000_000, title="Most steps", description="Stops after this many corrections. 0 means no limit."
     )
     batch_size: int = Field(
-        4, ge=1, le=256, title="Examples at once", description="Examples read together. More is steadier and takes more memory."
+        4,
+        ge=1,
+        le=256,
+        title="Examples at once",
+        description="Examples read together. More is steadier and takes more memory.",
     )
     gradient_accumulation: int = Field(
-        1, ge=1, le=256, title="Batches per step", description="Collects several batches before each correction; saves memory."
+        1,
+        ge=1,
+        le=256,
+        title="Batches per step",
+        description="Collects several batches before each correction; saves memory.",
     )
     max_length: int = Field(
         1024,
@@ -72,7 +98,9 @@ class Recipe(BaseModel):
         description="In tokens (about three quarters of a word). What is longer is cut off at the end.",
     )
     packing: bool = Field(
-        False, title="Pack short examples", description="Puts several short examples into one row, so that none is padded."
+        False,
+        title="Pack short examples",
+        description="Puts several short examples into one row, so that none is padded.",
     )
     warmup_ratio: float = Field(
         0.1, ge=0, le=0.5, title="Warm-up", description="The share of the run in which the learning rate rises gently."
@@ -112,7 +140,9 @@ class Recipe(BaseModel):
     @classmethod
     def _plain_names(cls, value: str | list[str]) -> str | list[str]:
         # PEFT would take a string as a regular expression, which a hostile one can hang on
-        if isinstance(value, list) and not (value and all(n.replace("_", "").replace(".", "").isalnum() for n in value)):
+        if isinstance(value, list) and not (
+            value and all(n.replace("_", "").replace(".", "").isalnum() for n in value)
+        ):
             raise ValueError("give all-linear or module names separated by commas")
         return value
 
@@ -165,7 +195,9 @@ def _sentences(error: ValidationError, choices: Mapping[str, Any]) -> dict[str, 
     sentences = {}
     for problem in error.errors():
         name = str(problem["loc"][0])
-        sentences[name] = f"{Recipe.model_fields[name].title} ({name}) {_expectation(name)}; “{_short(choices.get(name))}” is not."
+        sentences[name] = (
+            f"{Recipe.model_fields[name].title} ({name}) {_expectation(name)}; “{_short(choices.get(name))}” is not."
+        )
     return sentences
 
 
@@ -213,7 +245,9 @@ def parse_yaml(text: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" near line {mark.line + 1}" if mark else ""
-        raise RecipeError({"recipe": f"The recipe is not valid YAML{where}. Compare it with one the studio exported."}) from None
+        raise RecipeError(
+            {"recipe": f"The recipe is not valid YAML{where}. Compare it with one the studio exported."}
+        ) from None
     if content is None:
         return {}
     if not isinstance(content, dict):

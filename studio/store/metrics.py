@@ -25,7 +25,9 @@ def write_samples(session: Session, run_id: int, rows: Sequence[dict[str, Any]])
     for row in rows:
         statement = insert(Sample).values(run_id=run_id, **row)
         session.execute(
-            statement.on_conflict_do_update(index_elements=["run_id", "step", "position"], set_={"answer": row["answer"]})
+            statement.on_conflict_do_update(
+                index_elements=["run_id", "step", "position"], set_={"answer": row["answer"]}
+            )
         )
 
 
@@ -37,7 +39,9 @@ def read(db: Database, run_id: int, at_most: int = 1000) -> list[dict[str, Any]]
         query = select(*(getattr(Metric, name) for name in COLUMNS)).where(mine).order_by(Metric.step)
         stride = -(-count // at_most) if count else 1
         if stride > 1:
-            query = query.where((Metric.step % stride == 0) | Metric.validation_loss.is_not(None) | (Metric.step == last))
+            query = query.where(
+                (Metric.step % stride == 0) | Metric.validation_loss.is_not(None) | (Metric.step == last)
+            )
         return [dict(row._mapping) for row in session.execute(query)]
 
 
@@ -45,7 +49,9 @@ def revision(db: Database, run_id: int) -> tuple[int, int, int]:
     """Changes whenever `read` or `samples` would give something new: (last step, validations, samples)."""
     with db.reading() as session:
         last, checks = session.execute(
-            select(func.coalesce(func.max(Metric.step), -1), func.count(Metric.validation_loss)).where(Metric.run_id == run_id)
+            select(func.coalesce(func.max(Metric.step), -1), func.count(Metric.validation_loss)).where(
+                Metric.run_id == run_id
+            )
         ).one()
         answers = session.scalar(select(func.count()).select_from(Sample).where(Sample.run_id == run_id))
         return last, checks, answers or 0
@@ -53,4 +59,6 @@ def revision(db: Database, run_id: int) -> tuple[int, int, int]:
 
 def samples(db: Database, run_id: int) -> list[Sample]:
     with db.reading() as session:
-        return list(session.scalars(select(Sample).where(Sample.run_id == run_id).order_by(Sample.position, Sample.step)))
+        return list(
+            session.scalars(select(Sample).where(Sample.run_id == run_id).order_by(Sample.position, Sample.step))
+        )

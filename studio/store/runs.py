@@ -75,8 +75,15 @@ def claim(db: Database, run_id: int) -> Claim | None:
     now = time()
     with db.writing() as session:
         if not _guarded(
-            session, run_id, RunStatus.QUEUED, RunStatus.RUNNING, "",
-            fence=Run.fence + 1, started_at=now, heartbeat_at=now, phase="loading",
+            session,
+            run_id,
+            RunStatus.QUEUED,
+            RunStatus.RUNNING,
+            "",
+            fence=Run.fence + 1,
+            started_at=now,
+            heartbeat_at=now,
+            phase="loading",
         ):
             return None
         fence = session.scalar(select(Run.fence).where(Run.id == run_id))
@@ -95,8 +102,13 @@ def move(db: Database, run_id: int, new: RunStatus, reason: str = "", fence: int
 
 
 def _guarded(
-    session: Session, run_id: int, old: RunStatus, new: RunStatus, reason: str,
-    fence_is: int | None = None, **columns: Any,
+    session: Session,
+    run_id: int,
+    old: RunStatus,
+    new: RunStatus,
+    reason: str,
+    fence_is: int | None = None,
+    **columns: Any,
 ) -> bool:
     statement = update(Run).where(Run.id == run_id, Run.status == old)
     if fence_is is not None:
@@ -144,8 +156,16 @@ def finish(db: Database, claim: Claim, status: RunStatus, summary: dict[str, Any
     """The run's good end and its adapter, in one transaction."""
     with db.writing() as session:
         moved = _guarded(
-            session, claim.run_id, RunStatus.RUNNING, status, "",
-            fence_is=claim.fence, ended_at=time(), phase=None, seconds_left=None, summary=summary,
+            session,
+            claim.run_id,
+            RunStatus.RUNNING,
+            status,
+            "",
+            fence_is=claim.fence,
+            ended_at=time(),
+            phase=None,
+            seconds_left=None,
+            summary=summary,
         )
         if moved:
             session.add(Adapter(run_id=claim.run_id, **adapter))
