@@ -18,7 +18,7 @@ class Settings(BaseSettings):
     allowed_hosts: str = Field("", description="Further host names the page may be opened under, separated by commas.")
     engine_url: str = Field("", description="An engine elsewhere (OpenAI's API); empty starts one on this machine.")
     engine_host: str = Field("127.0.0.1", description="Address the engine listens on.")
-    engine_port: int = Field(7861, ge=1, le=65535, description="Port the engine listens on.")
+    engine_port: int = Field(0, ge=0, le=65535, description="Port the engine listens on; 0 takes a free one.")
     engine_token: SecretStr = Field(SecretStr(""), description="Bearer token between web page and engine.")
     max_upload_mib: int = Field(512, ge=1, description="Largest file that may be uploaded, in MiB.")
     max_cell_chars: int = Field(1_000_000, ge=1000, description="Longest single text in a data set, in characters.")

@@ -116,7 +116,7 @@ class Recipe(BaseModel):
         ge=0,
         le=0.5,
         title="Held back to check",
-        description=f"Share of the examples kept unseen to measure progress (at most {MAX_VALIDATION_ROWS}). 0 keeps none.",
+        description=f"Share of the examples kept unseen to check progress (at most {MAX_VALIDATION_ROWS}). 0 keeps none.",
     )
     seed: int = Field(
         42, ge=0, le=2**31 - 1, title="Seed", description="The same seed, data and settings give the same run."

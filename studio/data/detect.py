@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from studio.data.mapping import Mapping
+from studio.core.mapping import Mapping
 from studio.data.readers.table import Table
 
 QUESTION = (
@@ -29,7 +29,7 @@ def guess(table: Table) -> Mapping:
     answer = _named(texts, ANSWER)
     question = _named([c for c in texts if c != answer], QUESTION)
     system = _named([c for c in texts if c not in (question, answer)], SYSTEM)
-    left = [c for c in texts if c not in (question, answer, system)]
+    left = [c for c in texts if c not in (question, answer, system) and _values(table, c)]
     if len(texts) == 2 and len(left) == 2:
         question, answer = left  # two columns of text without telling names: in the order in which people write
     elif question and not answer and len(left) == 1:
@@ -58,10 +58,10 @@ def _values(table: Table, column: str) -> list[Any]:
 
 
 def _is_text(table: Table, column: str) -> bool:
-    """Most values are text with a letter in them, not numbers, dates or ids."""
+    """Most values are text with a letter in them, not numbers, dates or ids. An empty column may become text yet."""
     values = _values(table, column)
     wordy = [v for v in values if isinstance(v, str) and any(c.isalpha() for c in v)]
-    return len(wordy) * 2 > len(values)
+    return not values or len(wordy) * 2 > len(values)
 
 
 def _holds_turns(table: Table, column: str) -> bool:

@@ -1,44 +1,19 @@
-"""Which column plays which part, and rows turned into conversations by it."""
+"""Rows of a file turned into conversations by a mapping."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from json import JSONDecodeError, dumps, loads
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict
+from typing import Any
 
 from studio.core.conversation import Conversation, Message, Role
+from studio.core.mapping import Mapping
 from studio.data.readers.table import Row, Table
 
-Shape = Literal["columns", "messages"]
 _ROLES: dict[str, Role] = {
     "system": "system", "developer": "system",
     "user": "user", "human": "user", "prompter": "user", "customer": "user",
     "assistant": "assistant", "gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant",
 }  # fmt: skip
-
-
-class Mapping(BaseModel):
-    """`columns`: a question, an answer, and perhaps a context and a system text. `messages`: one column holds the chat."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    shape: Shape = "columns"
-    question: str = ""
-    answer: str = ""
-    context: str = ""  # appended to the question where it is not empty (Alpaca's `input`)
-    system: str = ""
-    messages: str = ""
-
-    @property
-    def complete(self) -> bool:
-        return bool(self.messages) if self.shape == "messages" else bool(self.question and self.answer)
-
-    @property
-    def words(self) -> str:
-        if self.shape == "messages":
-            return f"Conversations in “{self.messages}”"
-        return f"Question = {self.question}, answer = {self.answer}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from studio.store.locks import exclusive
 class Doorbell:
     """Both ends of the queue: the web page and the command line `ring`, the consumer `answer`s."""
 
-    def __init__(self, home: Home, answer: Callable[[int], None] | None = None) -> None:
+    def __init__(self, home: Home, answer: Callable[[int], object] | None = None) -> None:
         # Huey's messages are pickles: only those signed with this home's secret are opened
         self.huey = SqliteHuey(
             "studio", filename=str(home.queue), results=False, serializer=SignedSerializer(secret=_secret(home))

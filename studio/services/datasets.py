@@ -9,9 +9,10 @@ from time import time
 
 from studio.core.conversation import Conversation, write_jsonl
 from studio.core.errors import DataError, NotFound
+from studio.core.mapping import Mapping
 from studio.data.detect import guess
 from studio.data.files import read_file
-from studio.data.mapping import Mapping, Skipped, convert
+from studio.data.mapping import Skipped, convert
 from studio.services.context import Studio
 from studio.store import datasets
 from studio.store.artifacts import file_sha256

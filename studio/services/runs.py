@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.core.errors import NotFound, StudioError
+from studio.core.mapping import Mapping
 from studio.core.recipe import Recipe, build
 from studio.core.run_state import ENDED, RunStatus, Wish
-from studio.data.mapping import Mapping
 from studio.data.split import validation_count
 from studio.services import base_models, datasets
 from studio.services.context import Studio

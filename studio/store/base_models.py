@@ -89,7 +89,12 @@ def fingerprint(folder: Path) -> str:
         kept = json.loads(cache.read_text(encoding="utf-8"))
         if kept["files"] == state:
             return str(kept["sha256"])
-    digest = _digest(files)
+    try:
+        digest = _digest(files)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"The weights in the model folder {folder.name} are damaged or incomplete.", "Download the model again."
+        ) from error
     try:
         cache.write_text(json.dumps({"files": state, "sha256": digest}), encoding="utf-8")
     except OSError:
@@ -108,8 +113,13 @@ def _digest(files: list[Path]) -> str:
                 start, end = (8 + header_size + offset for offset in entry["data_offsets"])
                 tensors[name] = (path, start, end, f"{name}:{entry['dtype']}:{entry['shape']}")
     total = sha256()
-    maps = {path: mmap.mmap(path.open("rb").fileno(), 0, access=mmap.ACCESS_READ) for path in files}
+    maps = {path: _map(path) for path in files}
     for _, (path, start, end, title) in sorted(tensors.items()):
         total.update(title.encode())
         total.update(memoryview(maps[path])[start:end])
     return total.hexdigest()
+
+
+def _map(path: Path) -> mmap.mmap:
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # stays open without the file

@@ -16,10 +16,15 @@ class Home:
         path = settings.home.expanduser().resolve()
         models = settings.models.expanduser().resolve() if settings.models else path / "models"
         home = cls(path, models)
-        for folder in (path, models, home.datasets, home.runs, home.uploads):
+        for folder in (path, models, home.datasets, home.runs, home.uploads, home.logs):
             folder.mkdir(parents=True, exist_ok=True)
         path.chmod(0o700)
         return home
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes another process open this home."""
+        return {"STUDIO_HOME": str(self.path), "STUDIO_MODELS": str(self.models)}
 
     @property
     def database(self) -> Path:
@@ -56,6 +61,15 @@ class Home:
 
     def log(self, run_id: int) -> Path:
         return self.run(run_id) / "log.txt"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def engine_url(self) -> Path:
+        """Holds the address of the running studio's engine."""
+        return self.path / "engine.url"
 
     def lock(self, name: str) -> Path:
         return self.path / f"{name}.lock"

@@ -1,9 +1,14 @@
 """Bytes to text, whatever wrote them."""
 
+import re
+
 from charset_normalizer import from_bytes
 
 from studio.core.errors import DataError
 
+_WINDOWS = "cp1252"
+_MARKS = "‘’“”„«»–—…·•€£°§´¡¿©®™½¼\u00a0"
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x7f]")
 _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
@@ -16,15 +21,28 @@ def decode(data: bytes, filename: str) -> tuple[str, str]:
         if data.startswith(bom):
             return _strict(data, encoding, filename), encoding
     try:
-        text = data.decode("utf-8")
+        return _plain(data.decode("utf-8"), filename), "utf-8"
     except UnicodeDecodeError:
-        best = from_bytes(data[:200_000]).best()
-        if best is None:
-            raise DataError(f"{filename} is not text.", "Save it as CSV or JSONL in UTF-8 and try again.") from None
-        return _strict(data, best.encoding, filename), best.encoding
-    if "\x00" in text:
-        raise DataError(f"{filename} is not text: it holds zero bytes.", "Save it as CSV or JSONL and try again.")
-    return text, "utf-8"
+        encoding = _likeliest(data)
+        return _plain(_strict(data, encoding, filename), filename), encoding
+
+
+def _likeliest(data: bytes) -> str:
+    """Western Windows wherever it gives nothing but letters and marks that people write; else the best guess."""
+    start = data[:200_000]
+    western = start.decode(_WINDOWS, "replace")
+    if all(c.isascii() or c.isalpha() or c in _MARKS for c in western):
+        return _WINDOWS
+    best = from_bytes(start).best()
+    return best.encoding if best else _WINDOWS
+
+
+def _plain(text: str, filename: str) -> str:
+    if _CONTROL.search(text):
+        raise DataError(
+            f"{filename} is not text: it holds control characters.", "Save it as CSV or JSONL and try again."
+        )
+    return text
 
 
 def _strict(data: bytes, encoding: str, filename: str) -> str:

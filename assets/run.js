@@ -1,0 +1,194 @@
+// The run page: builds its parts once, then asks for what is new and changes only that.
+import { LossChart } from "./chart.js";
+import { element, repeat, request, Unreachable } from "./dom.js";
+
+const SOON = 2000;
+const AFTER_TROUBLE = 5000;
+
+export function showRun(place) {
+  const id = new URLSearchParams(location.search).get("id") ?? "";
+  const path = `/api/runs/${encodeURIComponent(id || "none")}`;
+  const page = new RunPage(place, path, () => again());
+  let known = "";
+  const again = repeat(async () => {
+    try {
+      const run = await request(`${path}?known=${encodeURIComponent(known)}`);
+      known = run.revision;
+      page.show(run);
+      return run.ended ? 0 : SOON;
+    } catch (error) {
+      page.trouble(error);
+      return error instanceof Unreachable ? AFTER_TROUBLE : 0;
+    }
+  });
+}
+
+class RunPage {
+  constructor(place, path, again) {
+    this.place = place;
+    this.path = path;
+    this.again = again;
+    this.parts = null;
+  }
+
+  trouble(error) {
+    if (this.parts) {
+      this.parts.trouble.replaceChildren(notice("warn", error.message));
+      return;
+    }
+    this.place.removeAttribute("aria-busy");
+    this.place.replaceChildren(
+      element("header", { class: "page", id: "main" }, element("h1", {}, "Run")),
+      notice("error", error.message),
+      element("p", {}, element("a", { class: "button secondary", href: "/models" }, "My models")),
+    );
+  }
+
+  show(run) {
+    if (!this.parts) this.build();
+    const parts = this.parts;
+    parts.trouble.replaceChildren();
+    set(parts.name, run.name);
+    set(parts.about, `${run.about} · ${run.when}`);
+    set(parts.headline, run.headline);
+    parts.status.dataset.status = run.status;
+    parts.bar.parentElement.hidden = run.ended && run.status !== "stopped" && run.status !== "succeeded";
+    parts.bar.style.width = `${run.percent}%`;
+    parts.bar.parentElement.setAttribute("aria-valuenow", run.percent);
+    parts.bar.parentElement.classList.toggle("unknown", run.status === "running" && run.percent === 0);
+    set(parts.progress, [run.status === "running" && run.step ? `${run.percent}%` : "", run.ended ? "" : run.time_left, run.step]
+      .filter(Boolean).join(" · "));
+    parts.closing.hidden = run.ended;
+    this.showButtons(run);
+    const messages = JSON.stringify([run.notice, run.error]);
+    if (parts.messages.dataset.shown !== messages) {
+      parts.messages.dataset.shown = messages;
+      parts.messages.replaceChildren(...[run.notice && notice("info", run.notice), run.error && failure(run.error)].filter(Boolean));
+    }
+    if (run.chart) this.showNumbers(run);
+    document.title = `${run.ended ? run.name : `${run.percent}% ${run.name}`} · Adapter Studio`;
+  }
+
+  showNumbers(run) {
+    const parts = this.parts;
+    parts.facts.replaceChildren(...run.facts.map((fact) =>
+      element("div", { title: fact.means }, element("dt", {}, fact.label), element("dd", {}, fact.value))));
+    const drawn = run.chart.step.length > 0;
+    parts.curve.hidden = !drawn && run.ended;
+    parts.waiting.hidden = drawn;
+    parts.chart.hidden = !drawn;
+    if (drawn) this.chart.show(run.chart);
+    set(parts.sentence, run.sentence);
+    parts.numbers.replaceChildren(...run.table.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, cell)))));
+    parts.answers.hidden = run.samples.length === 0;
+    parts.samples.replaceChildren(...run.samples.map(sample));
+    const atEnd = parts.log.scrollTop + parts.log.clientHeight >= parts.log.scrollHeight - 20;
+    set(parts.log, run.log || "Nothing has been written yet.");
+    if (atEnd) parts.log.scrollTop = parts.log.scrollHeight;
+    set(parts.recipe, run.recipe);
+  }
+
+  showButtons(run) {
+    const kind = run.ended ? (run.has_adapter ? "adapter" : "none") : run.wish || (run.status === "queued" ? "queued" : "running");
+    const { buttons } = this.parts;
+    if (buttons.dataset.kind === kind) return;
+    buttons.dataset.kind = kind;
+    const stop = (label, discard) => element("button", {
+      class: discard ? "button danger" : "button secondary", type: "button", onclick: () => this.stop(discard),
+    }, label);
+    const link = (label, look, href, more = {}) => element("a", { class: `button ${look}`, href, ...more }, label);
+    buttons.replaceChildren(...{
+      adapter: () => [
+        link("Chat with it", "primary", `/chat?run=${run.id}`),
+        link("Download adapter (.zip)", "secondary", `/download/run-${run.id}.zip`, { download: true }),
+      ],
+      none: () => [link("New model", "primary", "/")],
+      queued: () => [stop("Take it out of the line", true)],
+      running: () => [stop("Stop and keep", false), stop("Stop and discard", true)],
+      keep: () => [stop("Stop and discard", true)],
+      discard: () => [],
+    }[kind]());
+  }
+
+  async stop(discard) {
+    if (discard && !confirm("Stop this run and discard what it has learned so far?")) return;
+    try {
+      this.show(await request(`${this.path}/stop`, { discard }));
+    } catch (error) {
+      this.trouble(error);
+    }
+    this.again();
+  }
+
+  build() {
+    const parts = {};
+    const part = (name, made) => (parts[name] = made);
+    const folded = (title, ...inside) => element("details", {}, element("summary", {}, title), ...inside);
+    this.place.removeAttribute("aria-busy");
+    this.place.replaceChildren(
+      element("header", { class: "page run", id: "main" },
+        element("div", {}, part("name", element("h1")), part("about", element("p", { class: "lead" }))),
+        part("buttons", element("div", { class: "buttons" }))),
+      part("trouble", element("div")),
+      part("status", element("section", { class: "status", "aria-label": "State" },
+        part("headline", element("p", { class: "headline", role: "status" })),
+        element("div", { class: "bar", role: "progressbar", "aria-label": "Progress", "aria-valuemin": 0, "aria-valuemax": 100 },
+          part("bar", element("span"))),
+        part("progress", element("p", { class: "progress" })),
+        part("closing", element("p", { class: "aside" }, "Closing this tab is fine. Training goes on.")))),
+      part("messages", element("div")),
+      part("facts", element("dl", { class: "facts" })),
+      part("curve", element("section", { class: "curve" },
+        element("h2", {}, "How well it learns"),
+        part("sentence", element("p", { class: "aside" })),
+        part("waiting", element("p", { class: "empty" }, "The chart starts with the untrained model, then grows with every step.")),
+        part("chart", element("div", { class: "chart", "aria-hidden": "true" })),
+        folded("The same numbers as a table", element("div", { class: "scroll", tabindex: 0 }, element("table", {},
+          element("thead", {}, element("tr", {}, ...["Step", "Learning (loss)", "Unseen examples (loss)", "Tokens/s", "Memory (GiB)"]
+            .map((title) => element("th", { scope: "col" }, title)))),
+          part("numbers", element("tbody"))))))),
+      part("answers", element("section", { class: "answers" },
+        element("h2", {}, "Answers to examples it has not learned from"),
+        element("div", { class: "scroll samples", tabindex: 0 }, element("table", {},
+          element("thead", {}, element("tr", {}, ...["Question", "Your answer", "Before", "Now"]
+            .map((title) => element("th", { scope: "col" }, title)))),
+          part("samples", element("tbody")))))),
+      element("section", { class: "more" },
+        folded("Log", part("log", element("pre", { class: "log", tabindex: 0 }))),
+        folded("Settings used", copyButton(() => parts.recipe.textContent), part("recipe", element("pre")))),
+    );
+    this.parts = parts;
+    this.chart = new LossChart(parts.chart);
+  }
+}
+
+function set(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+function notice(kind, message, ...more) {
+  return element("div", { class: `notice ${kind}`, role: kind === "error" ? "alert" : "status" }, element("strong", {}, message), ...more);
+}
+
+function failure({ message, hint, detail }) {
+  return notice("error", message,
+    hint ? element("span", {}, ` ${hint}`) : "",
+    detail ? element("details", {}, element("summary", {}, "Details"), copyButton(() => detail), element("pre", {}, detail)) : "");
+}
+
+function sample({ question, expected, before, now }) {
+  const cell = (label, text) => element("td", { "data-label": label }, text || "–");
+  return element("tr", {}, cell("Question", question), cell("Your answer", expected), cell("Before", before), cell("Now", now));
+}
+
+function copyButton(text) {
+  const button = element("button", {
+    class: "button small secondary", type: "button",
+    onclick: async () => {
+      await navigator.clipboard.writeText(text());
+      button.textContent = "Copied";
+      setTimeout(() => (button.textContent = "Copy"), 1500);
+    },
+  }, "Copy");
+  return button;
+}

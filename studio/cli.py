@@ -1,0 +1,275 @@
+"""The `studio` command: everything the web page does, for people who automate.
+
+With `--json`, one JSON object on stdout and nothing else. What went wrong is one sentence on stderr and a non-zero
+exit.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from studio.core.catalog import STARTER
+from studio.core.errors import StudioError
+from studio.core.recipe import PRESETS, parse_settings, parse_yaml
+from studio.core.run_state import WITH_ADAPTER, RunStatus
+from studio.settings import Settings
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
+    try:
+        sys.exit(options.command(options) or 0)
+    except StudioError as error:
+        sys.exit(f"studio: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(141)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="studio", description="Fine-tune a language model without writing code.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, call: Callable[[argparse.Namespace], int | None], words: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=words, description=words)
+        sub.set_defaults(command=call)
+        sub.add_argument("--home", type=Path, help="folder of everything the studio keeps (or STUDIO_HOME)")
+        return sub
+
+    def as_json(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+
+    for name, call, words in (
+        ("up", _up, "Start the studio: web page, consumer and chat engine."),
+        ("web", _web, "Run the web page alone."),
+    ):
+        sub = command(name, call, words)
+        sub.add_argument("--host", help="address to listen on (127.0.0.1)")
+        sub.add_argument("--port", type=int, help="port to listen on (7860)")
+        sub.add_argument("--parent", type=int, help=argparse.SUPPRESS)
+
+    sub = command("work", _work, "Run the consumer alone: take waiting runs and train them.")
+    sub.add_argument("--parent", type=int, help=argparse.SUPPRESS)
+
+    sub = command("train", _train, "Train on a file.")
+    sub.add_argument("data", type=Path, help="CSV, JSONL or JSON file")
+    sub.add_argument("--model", default=STARTER, help="base model: an id, a hub id or a folder (starter)")
+    sub.add_argument("--name", default="", help="name of the run")
+    sub.add_argument("--question", default="", help="column with the question (guessed)")
+    sub.add_argument("--answer", default="", help="column with the answer (guessed)")
+    sub.add_argument("--preset", choices=PRESETS, help="how long to train (balanced)")
+    sub.add_argument("--recipe", type=Path, help="settings from a recipe.yaml")
+    sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; may be repeated")
+    sub.add_argument("--wait", action="store_true", help="wait for the end; works without a running studio")
+    as_json(sub)
+
+    as_json(command("runs", _runs, "List the runs."))
+    sub = command("show", _show, "Show one run.")
+    sub.add_argument("run")
+    as_json(sub)
+    sub = command("stop", _stop, "Stop a run and keep what it has learned.")
+    sub.add_argument("run")
+    sub.add_argument("--discard", action="store_true", help="keep nothing")
+    sub = command("chat", _chat, "Ask a trained model one question.")
+    sub.add_argument("run")
+    sub.add_argument("--prompt", required=True)
+    sub.add_argument("--temperature", type=float, default=0.0)
+    sub.add_argument("--max-tokens", type=int, default=256)
+    sub.add_argument("--base", action="store_true", help="ask the original model instead")
+    sub = command("export", _export, "Write a trained adapter to a file.")
+    sub.add_argument("run")
+    sub.add_argument("--format", choices=["adapter"], default="adapter")
+    sub.add_argument("--out", type=Path, required=True)
+    as_json(command("doctor", _doctor, "Say what this machine has, and what is missing."))
+    return parser
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    given = {name: getattr(options, name, None) for name in ("home", "host", "port")}
+    return Settings(**{name: value for name, value in given.items() if value is not None})
+
+
+def _studio(options: argparse.Namespace) -> Any:
+    from studio.services.context import Studio
+
+    return Studio.open(_settings(options))
+
+
+def _up(options: argparse.Namespace) -> None:
+    from studio.jobs.processes import up
+    from studio.store.home import Home
+
+    settings = _settings(options)
+    up(settings, Home.at(settings), lambda words: print(words, flush=True))
+
+
+def _web(options: argparse.Namespace) -> None:
+    from studio.jobs.processes import check_address
+
+    settings = _settings(options)
+    check_address(settings)
+    _tether(options)
+    from studio.ui.app import serve
+
+    serve(_studio(options))
+
+
+def _work(options: argparse.Namespace) -> None:
+    from studio.jobs.supervisor import consume
+
+    _tether(options)
+    studio = _studio(options)
+    consume(studio.home, studio.db)
+
+
+def _tether(options: argparse.Namespace) -> None:
+    from studio.core.lifeline import end_with_parent
+
+    if options.parent:
+        end_with_parent(options.parent)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from studio.core.mapping import Mapping
+    from studio.services import datasets, runs
+
+    if not options.data.is_file():
+        raise StudioError(f"There is no file {options.data}.", "Check the name and the folder.")
+    choices = _read_recipe(options.recipe) if options.recipe else {}
+    choices |= {"preset": options.preset} if options.preset else {}
+    choices |= parse_settings(options.set)
+    studio = _studio(options)
+    upload_id = datasets.keep_upload(studio, options.data, options.data.name)
+    mapping = datasets.preview(studio, upload_id).mapping
+    if options.question or options.answer:
+        chosen = {"question": options.question or mapping.question, "answer": options.answer or mapping.answer}
+        mapping = Mapping(**chosen, context=mapping.context, system=mapping.system)
+    run = runs.start(studio, upload_id, mapping, options.model, choices, options.name, typed_by_operator=True)
+    if options.wait:
+        _wait(studio, run.id, quiet=options.json)
+    shown = runs.show(studio, run.id)
+    if options.json:
+        print(json.dumps(shown))
+    elif not options.wait:
+        print(f"Run {run.id} waits. `studio show {run.id}` tells how it goes.")
+    else:
+        print(f"Run {run.id}: {runs.view(studio, run.id).headline}")
+    if shown["error"]:
+        print(f"studio: {shown['error']['message']} {shown['error']['hint']}".strip(), file=sys.stderr)
+    return 1 if options.wait and RunStatus(shown["status"]) not in WITH_ADAPTER else 0
+
+
+def _read_recipe(path: Path) -> dict[str, Any]:
+    try:
+        return parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        raise StudioError(f"The recipe {path} cannot be read.", "Give the path of a recipe.yaml.") from None
+
+
+def _wait(studio: Any, run_id: int, quiet: bool) -> None:
+    """Until the run has ended: train it here if nobody else does."""
+    from studio.jobs.supervisor import Supervisor
+    from studio.services import runs
+    from studio.store.locks import Held
+
+    supervisor = Supervisor(studio.home, studio.db)
+
+    def train_unless_somebody_does() -> None:
+        with suppress(Held):
+            supervisor.execute(run_id, wait_for_device=False)
+
+    trainer, last_words = Thread(target=train_unless_somebody_does), ""
+    trainer.start()
+    try:
+        while not (view := runs.view(studio, run_id)).ended:
+            words = f"{view.headline} {view.share_done * 10 // 1 * 10:.0f}%"
+            if not quiet and words != last_words:
+                print(words, file=sys.stderr)
+            last_words = words
+            if view.run.status == RunStatus.QUEUED and not trainer.is_alive():
+                trainer = Thread(target=train_unless_somebody_does)
+                trainer.start()
+            time.sleep(0.5)
+    finally:
+        supervisor.close()
+        trainer.join()
+
+
+def _runs(options: argparse.Namespace) -> None:
+    from studio.services import runs
+
+    studio = _studio(options)
+    listed = runs.every(studio)
+    if options.json:
+        print(json.dumps({"runs": [{"id": r.id, "name": r.name, "status": r.status, "step": r.step} for r in listed]}))
+        return
+    for run in listed:
+        print(f"{run.id:>5}  {run.status:<10} {run.name}")
+    if not listed:
+        print("No runs yet. Start one with `studio train FILE`.")
+
+
+def _show(options: argparse.Namespace) -> None:
+    from studio.services import runs
+
+    studio = _studio(options)
+    run_id = runs.parse_id(options.run)
+    if options.json:
+        print(json.dumps(runs.show(studio, run_id)))
+        return
+    view = runs.view(studio, run_id)
+    print(f"{view.run.name} (run {view.run.id}, {view.base_name}): {view.headline}")
+    if view.run.total_steps:
+        print(f"  step {view.run.step:,} of {view.run.total_steps:,}")
+    for name, value in view.run.summary.items():
+        print(f"  {name.replace('_', ' ')}: {json.dumps(value)}")
+    if view.run.error_message:
+        print(f"  {view.run.error_message} {view.run.error_hint or ''}".rstrip())
+
+
+def _stop(options: argparse.Namespace) -> None:
+    from studio.services import runs
+
+    studio = _studio(options)
+    run = runs.stop(studio, runs.parse_id(options.run), options.discard)
+    print(f"Run {run.id}: {runs.view(studio, run.id).headline}")
+
+
+def _chat(options: argparse.Namespace) -> None:
+    from studio.services import chat, runs
+
+    studio = _studio(options)
+    run_id = runs.parse_id(options.run)
+    messages = [{"role": "user", "content": options.prompt}]
+    with chat.connected(studio) as engine:
+        model = chat.model_of(studio, run_id, base=options.base)
+        for delta in engine.stream(model, messages, options.temperature, options.max_tokens):
+            print(delta.text, end="", flush=True)
+    print()
+
+
+def _export(options: argparse.Namespace) -> None:
+    from studio.services import exports, runs
+
+    studio = _studio(options)
+    exports.write_adapter_zip(studio, runs.parse_id(options.run), options.out)
+    print(f"Written: {options.out} ({options.out.stat().st_size / 2**20:.1f} MiB)")
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from studio.services.machine import report
+
+    found = report(_studio(options))
+    if options.json:
+        print(json.dumps(found))
+    else:
+        for check in found["checks"]:
+            print(f"{'✓' if check['ok'] else '✗'} {check['name']}: {check['words']}")
+    return 0 if all(check["ok"] or not check["needed"] for check in found["checks"]) else 1

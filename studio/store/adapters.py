@@ -1,0 +1,36 @@
+"""The adapter of a run: its row, and its folder if it is whole. One place for why there is none, in words."""
+
+from pathlib import Path
+
+from studio.core.errors import NotFound
+from studio.core.run_state import RunStatus
+from studio.store import runs
+from studio.store.artifacts import MANIFEST
+from studio.store.db import Database
+from studio.store.home import Home
+from studio.store.tables import Adapter
+
+_NONE_YET = {
+    RunStatus.QUEUED: ("it is still waiting to be trained.", "Use it when its training has ended."),
+    RunStatus.RUNNING: ("it is still being trained.", "Wait for the end, or press “Stop and keep” on its page."),
+    RunStatus.FAILED: ("its training failed.", "Its page says why. Start a new run after that."),
+    RunStatus.DISCARDED: ("it was stopped and nothing was kept.", "Start a new run with the same data."),
+}
+_GONE = ("its files are not on this computer any more.", "Train it again, or put its folder back from a backup.")
+
+
+def usable(db: Database, home: Home, run_id: int) -> Adapter:
+    """The adapter that run `run_id` left, with its folder in place.
+
+    Raises NotFound, in words, if there is no such run or it has no adapter.
+    """
+    run = runs.get(db, run_id)
+    found = runs.adapter_of(db, run_id)
+    if found is not None and (folder(home, run_id) / MANIFEST).is_file():
+        return found
+    why, hint = _NONE_YET.get(RunStatus(run.status), _GONE)
+    raise NotFound(f"Run {run_id} has no adapter: {why}", hint)
+
+
+def folder(home: Home, run_id: int) -> Path:
+    return home.adapter(run_id)
