@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,7 +61,7 @@ TINY = "tiny"
 
 
 @pytest.fixture(scope="session")
-def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def chat_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A models folder with `tiny`: a random two-layer Llama of 512 tokens context, whose tokens are single bytes."""
     models = tmp_path_factory.mktemp("models")
     _make_base(models / TINY, seed=0)
@@ -141,7 +142,11 @@ def _make_adapter(studio: Studio, base_id: str = TINY, seed: int = 1) -> int:
     )
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
     torch.manual_seed(seed)
-    adapted = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft 0.21.2 calls what transformers 5.23 renames
+        adapted = get_peft_model(
+            model, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
+        )
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:  # zero at first, when an adapter changes nothing
             torch.nn.init.normal_(parameter, std=0.3 if base_id == TINY else 0.002)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 from studio.core.run_state import RunStatus, Wish
 from studio.diagnostics.failures import explain_exit
@@ -52,12 +53,7 @@ class Supervisor:
             if claim is None:
                 return False
             process = self._take()
-            try:
-                assert process.stdin is not None
-                process.stdin.write(json.dumps({"run": claim.run_id, "fence": claim.fence}) + "\n")
-                process.stdin.flush()
-            except BrokenPipeError:
-                pass  # it died while it waited; its exit code tells
+            _tell(process, json.dumps({"run": claim.run_id, "fence": claim.fence}) + "\n")
             self._watch(process, claim)
             self._account(process, claim)
         self.prepare()
@@ -67,6 +63,7 @@ class Supervisor:
         """End whatever runs; a run in training is marked as interrupted by its watcher."""
         self._closing.set()
         if self._ready:
+            _tell(self._ready, "")
             _end(self._ready)
 
     def _take(self) -> subprocess.Popen[str]:
@@ -154,6 +151,14 @@ def consume(home: Home, db: Database) -> None:
         supervisor.close()
         with exclusive(home.lock("device")):
             pass  # the watcher has accounted for its run once it lets go of the device
+
+
+def _tell(process: subprocess.Popen[str], line: str) -> None:
+    """All that the process will ever hear. One that died while it waited tells by its exit code."""
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):
+        process.stdin.write(line)
+        process.stdin.close()
 
 
 def _end(process: subprocess.Popen[str]) -> None:

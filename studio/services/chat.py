@@ -46,9 +46,13 @@ class Engine:
     def __init__(self, url: str, token: str = "") -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         timeout = httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS)
-        # no proxy from the environment: the engine is on this machine or on the operator's own network
-        url = url.rstrip("/").removesuffix("/v1")  # OpenAI's clients are given it with, a browser without
-        self._client = httpx.Client(base_url=url, headers=headers, timeout=timeout, trust_env=False)
+        self._client = httpx.Client(
+            base_url=url.rstrip("/").removesuffix("/v1"),  # OpenAI's clients want it with, a browser without
+            headers=headers,
+            timeout=timeout,
+            limits=httpx.Limits(max_keepalive_connections=0),  # one kept over an engine's restart would fail
+            trust_env=False,  # no proxy: the engine is on this machine or on the operator's own network
+        )
 
     def close(self) -> None:
         self._client.close()

@@ -47,8 +47,8 @@ def test_gradient_accumulation_weighs_tokens_not_batches(tiny_base: BaseModel, b
     model = adapted(tiny_base, True)
     whole = model(**batch, num_items_in_batch=torch.tensor(42)).loss
     halves = [model(**{k: v[i : i + 2] for k, v in batch.items()}, num_items_in_batch=42).loss for i in (0, 2)]
-    assert float(whole) == pytest.approx(float(sum(halves)), rel=1e-5)
-    assert float(whole) == pytest.approx(float(model(**batch).loss), rel=1e-5)  # 3 rows of 12 and one of 6 learned
+    assert whole.item() == pytest.approx(sum(halves).item(), rel=1e-5)
+    assert whole.item() == pytest.approx(model(**batch).loss.item(), rel=1e-5)  # 3 rows of 12 and one of 6 learned
 
 
 def test_without_labels_the_model_is_as_it_was(tiny_base: BaseModel, batch: dict[str, Any]) -> None:
@@ -70,7 +70,7 @@ def test_packed_examples_cost_what_they_cost_apart(
     assert len(packed) < len(rows) / 2
     apart = [model(**collate([row], 0), num_items_in_batch=1).loss for row in rows]
     together = model(**collate(packed, 0), num_items_in_batch=1).loss
-    assert float(together) == pytest.approx(float(sum(apart)), rel=1e-4)
+    assert together.item() == pytest.approx(sum(apart).item(), rel=1e-4)
 
 
 def test_models_that_bound_their_logits_keep_their_own_loss() -> None:

@@ -1,0 +1,289 @@
+"""New model: examples, a base model, how long; then one button.
+
+What was chosen is kept in the browser as a `Draft`, so it survives a reload. Handlers take the draft, change it and say
+what to draw; they run outside Gradio's queue, because nothing here takes long enough to wait in a line.
+"""
+
+import logging
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from studio.core.errors import RecipeError, StudioError
+from studio.core.mapping import Mapping
+from studio.core.recipe import PRESETS, Recipe, build, for_preset
+from studio.services import base_models, datasets, runs
+from studio.services.context import Studio
+from studio.services.runs import validation_count  # type: ignore[attr-defined]
+from studio.ui import forms, markup, words
+from studio.ui.draft import Draft
+from studio.ui.markup import html
+from studio.ui.trouble import in_words
+
+log = logging.getLogger(__name__)
+Updates = dict[Any, Any]
+
+_PRESET_WORDS = {
+    "quick": "A first look. Learns the gist.",
+    "balanced": "Right for most uses.",
+    "thorough": "Learns more detail, takes longest.",
+}
+
+
+def received_folder(studio: Studio) -> Path:
+    """Where Gradio puts what a browser sends, before `services` keep a copy."""
+    folder = studio.home.path / "received"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+class Home:
+    """The page's widgets, and what its events do to them. Created inside the page's Gradio layout."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._lay_out()
+        self._wire()
+
+    def _lay_out(self) -> None:
+        # a fixed secret: a random one would forget every draft whenever the studio restarts
+        self.draft = gr.BrowserState({}, storage_key="studio-draft", secret="draft")  # noqa: S106
+        html(
+            markup.heading(
+                "Teach a model with your own examples", "Your file stays on the studio's computer. No code needed."
+            ),
+        )
+        with gr.Column(elem_classes="step-block"):
+            html(
+                markup.step(1, "Your examples", "A CSV, JSONL or JSON file with a question and its answer in each row.")
+            )
+            self.file = gr.File(label="Your examples", show_label=False, height=140, elem_id="examples-file")
+            with gr.Row(elem_classes="side-by-side"):
+                self.sample = gr.Button("Use the sample", size="sm", elem_id="use-sample")
+                html('<p class="aside">No file yet? Try it with invented support questions.</p>')
+            self.summary = html(elem_id="summary")
+            self.columns = gr.Accordion("Change columns", open=False, visible=False, elem_id="columns")
+            with self.columns, gr.Row():
+                # free text is fine: `services` say which columns there are
+                self.question = gr.Dropdown([], label="The question is in", allow_custom_value=True)
+                self.answer = gr.Dropdown([], label="The answer is in", allow_custom_value=True)
+            self.examples = html(elem_id="as-seen")
+        with gr.Column(elem_classes="step-block"):
+            html(markup.step(2, "Base model"))
+            self.base = gr.Radio(
+                _base_cards(self._studio), show_label=False, label="Base model", elem_classes="cards", elem_id="base"
+            )
+        with gr.Column(elem_classes="step-block"):
+            html(markup.step(3, "How long"))
+            self.preset = gr.Radio(
+                _preset_cards(0),
+                value="balanced",
+                show_label=False,
+                label="How long",
+                elem_classes="cards three",
+                elem_id="preset",
+            )
+            with gr.Accordion("More settings", open=False, elem_id="more-settings"):
+                self.note = html()
+                with gr.Row(elem_classes="recipe-fields"):
+                    self.settings = forms.widgets()
+        with gr.Column(elem_classes="step-block last"):
+            self.name = gr.Textbox(
+                label="Name (optional)", placeholder="As your file is called", max_lines=1, elem_id="name"
+            )
+            self.plan = html(elem_id="plan")
+            self.problems = html(elem_id="problems")
+            self.start = gr.Button("Add your examples", variant="primary", interactive=False, elem_id="start")
+            self.address = gr.Textbox(visible=False)  # of the run that was started
+
+    def _wire(self) -> None:
+        fields = list(self.settings.values())
+        about_data = [self.file, self.summary, self.columns, self.question, self.answer, self.examples]
+        about_choices = [self.base, self.preset, self.name, self.note, *fields]
+        always = [self.draft, self.plan, self.problems, self.start]
+        private: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+        everything = always + about_data + about_choices
+
+        root = gr.context.Context.root_block
+        assert root is not None
+        root.load(self._restore, [self.draft], everything, **private)
+        self.file.upload(self._take_file, [self.draft, self.file], everything, **private)
+        self.sample.click(self._take_sample, [self.draft], everything, **private)
+        gr.on(
+            [self.question.input, self.answer.input],
+            self._choose_columns,
+            [self.draft, self.question, self.answer],
+            everything,
+            **private,
+        )
+        self.preset.input(self._choose_preset, [self.draft, self.preset], everything, **private)
+        chosen = [self.draft, self.base, self.name, *fields]
+        gr.on(
+            [self.base.input, self.name.input, *(field.input for field in fields)],
+            self._choose,
+            chosen,
+            always,
+            trigger_mode="always_last",
+            **private,
+        )
+        self.start.click(self._begin, chosen, [*always, self.address], **private).then(
+            None, [self.address], None, js="(address) => { if (address) window.location.assign(address) }"
+        )
+
+    # what events do
+
+    def _restore(self, stored: Any) -> Updates:
+        draft = Draft.read(stored)
+        return self._everything(draft) | {self.base: gr.update(choices=_base_cards(self._studio), value=draft.base_id)}
+
+    def _take_file(self, stored: Any, path: str | None) -> Updates:
+        # Gradio checks this too, but not in every version and way of starting it
+        if not path or not Path(path).resolve().is_relative_to(received_folder(self._studio)):
+            return self._everything(Draft.read(stored))
+        try:
+            return self._take(stored, Path(path), Path(path).name)
+        finally:
+            Path(path).unlink(missing_ok=True)  # the studio has its own copy now
+
+    def _take_sample(self, stored: Any) -> Updates:
+        return self._take(stored, datasets.SAMPLE, datasets.SAMPLE.name)
+
+    def _take(self, stored: Any, path: Path, filename: str) -> Updates:
+        draft = Draft.read(stored)
+        try:
+            draft.upload_id, draft.mapping = datasets.keep_upload(self._studio, path, filename), None
+        except Exception as error:
+            draft.upload_id = ""
+            return self._everything(draft) | {self.summary: markup.refusal(in_words(error))}
+        return self._everything(draft)
+
+    def _choose_columns(self, stored: Any, question: str | None, answer: str | None) -> Updates:
+        draft = Draft.read(stored)
+        draft.mapping = Mapping(question=question or "", answer=answer or "")
+        return self._everything(draft)
+
+    def _choose_preset(self, stored: Any, preset: str) -> Updates:
+        draft = Draft.read(stored)
+        reset = bool(draft.settings)
+        draft.preset, draft.settings = forms.known_preset(preset), {}
+        note = f"Set back to what “{draft.preset}” means; your own changes are gone." if reset else ""
+        return self._choices(draft) | self._always(draft) | {self.note: markup.notice(note)}
+
+    def _choose(self, stored: Any, base: str, name: str, *fields: Any) -> Updates:
+        return self._always(self._chosen(stored, base, name, fields))
+
+    def _begin(self, stored: Any, base: str, name: str, *fields: Any) -> Updates:
+        draft = self._chosen(stored, base, name, fields)
+        try:
+            run = runs.start(
+                self._studio,
+                draft.upload_id,
+                draft.mapping,
+                draft.base_id,
+                {"preset": draft.preset} | draft.settings,
+                name=draft.name,
+                request_key=draft.request_key,
+            )
+        except Exception as error:
+            return self._always(draft) | {self.problems: _problem(in_words(error))}
+        log.info("run %s started from the page", run.id)
+        fresh = Draft(base_id=draft.base_id, preset=draft.preset)
+        return {self.draft: fresh.model_dump(), self.address: f"/run?id={run.id}"}
+
+    def _chosen(self, stored: Any, base: str | None, name: str, fields: tuple[Any, ...]) -> Draft:
+        draft = Draft.read(stored)
+        draft.base_id, draft.name = str(base or "")[:300], str(name or "")[:200]
+        draft.settings = forms.changed(dict(zip(self.settings, fields, strict=True)), draft.preset, draft.rows)
+        return draft
+
+    # what is drawn
+
+    def _everything(self, draft: Draft) -> Updates:
+        return self._data(draft) | self._choices(draft) | self._always(draft)
+
+    def _data(self, draft: Draft) -> Updates:
+        """What is known of the examples; sets the draft's number of rows."""
+        nothing: Updates = {
+            self.file: None,
+            self.summary: "",
+            self.columns: gr.update(visible=False),
+            self.examples: "",
+        }
+        draft.rows = 0
+        if not draft.upload_id:
+            return nothing
+        try:
+            view = datasets.preview(self._studio, draft.upload_id, draft.mapping)
+        except Exception as error:
+            draft.upload_id = ""
+            return nothing | {self.summary: markup.refusal(in_words(error))}
+        draft.rows = 0 if view.problem else view.usable_rows
+        return nothing | {
+            self.summary: markup.understood(view),
+            self.columns: gr.update(visible=True, open=bool(view.problem) or draft.mapping is not None),
+            self.question: gr.update(choices=view.columns, value=view.mapping.question or None),
+            self.answer: gr.update(choices=view.columns, value=view.mapping.answer or None),
+            self.examples: markup.bubbles(view.examples),
+        }
+
+    def _choices(self, draft: Draft) -> Updates:
+        values = forms.to_values(for_preset(forms.known_preset(draft.preset), draft.rows)) | draft.settings
+        fields = {self.settings[name]: value for name, value in values.items() if name in self.settings}
+        preset = gr.update(choices=_preset_cards(draft.rows), value=draft.preset)
+        return {self.base: draft.base_id, self.preset: preset, self.name: draft.name, self.note: "", **fields}
+
+    def _always(self, draft: Draft) -> Updates:
+        ready, problem, plan = draft.rows > 0, "", ""
+        try:
+            recipe = build({"preset": draft.preset} | draft.settings, draft.rows)
+            plan = _plan(recipe, draft.rows) if ready else ""
+        except RecipeError as error:
+            problem = _problem(error)
+        return {
+            self.draft: draft.model_dump(),
+            self.plan: markup.plan(plan),
+            self.problems: problem,
+            self.start: gr.update(
+                value="Start training" if ready else "Choose the columns" if draft.upload_id else "Add your examples",
+                interactive=ready,
+            ),
+        }
+
+
+def _problem(error: StudioError) -> str:
+    if isinstance(error, RecipeError):
+        return "".join(markup.notice(f"{sentence}", "error") for sentence in error.fields.values())
+    return markup.refusal(error)
+
+
+def _plan(recipe: Recipe, rows: int) -> str:
+    """“162 to learn from · 18 held back to check · about 5 passes, 205 steps”."""
+    held_back = validation_count(rows, recipe.validation_fraction)
+    steps = ceil((rows - held_back) / (recipe.batch_size * recipe.gradient_accumulation)) * recipe.epochs
+    steps = min(ceil(steps), recipe.max_steps) if recipe.max_steps else ceil(steps)
+    checked = f"{held_back:,} held back to check" if held_back else "none held back to check"
+    return (
+        f"{rows - held_back:,} to learn from · {checked} · {words.passes(recipe.epochs)}, {words.count(steps, 'step')}"
+    )
+
+
+def _base_cards(studio: Studio) -> list[tuple[str, str]]:
+    """Radio labels in lines: the name, what it is for, its licence and whether it must be fetched."""
+    return [
+        (
+            f"{choice.name}\n{choice.words}\n{choice.licence} · "
+            + ("ready on this computer" if choice.here else "will be downloaded first"),
+            choice.id,
+        )
+        for choice in base_models.choices(studio)
+    ]
+
+
+def _preset_cards(rows: int) -> list[tuple[str, str]]:
+    def reads(preset: str) -> str:
+        recipe = for_preset(forms.known_preset(preset), rows)
+        return f"\nReads your examples {recipe.epochs:g} time{'' if recipe.epochs == 1 else 's'}" if rows else ""
+
+    return [(f"{preset.capitalize()}\n{_PRESET_WORDS[preset]}{reads(preset)}", preset) for preset in PRESETS]

@@ -1,0 +1,70 @@
+"""The site's own addresses beside Gradio's pages: what the run and model pages poll, downloads, our assets."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, FastAPI, Request
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from studio.core.errors import NotFound, StudioError
+from studio.services import exports, runs
+from studio.services.context import Studio
+from studio.ui import present
+from studio.ui.theme import ASSETS, ASSETS_URL
+
+
+def add_routes(app: FastAPI, studio: Studio) -> None:
+    """Register all of them on `app`; before Gradio is mounted at “/”, which takes whatever is left."""
+    app.include_router(_router(studio))
+    app.mount(ASSETS_URL, _Assets(directory=ASSETS), name="studio-assets")
+    app.add_exception_handler(StudioError, _in_words)
+
+
+def _router(studio: Studio) -> APIRouter:
+    # plain functions: FastAPI runs them in threads, so a slow disk never holds up the other pages
+    router = APIRouter()
+
+    @router.get("/health")
+    def health() -> PlainTextResponse:
+        return PlainTextResponse("ok")
+
+    @router.get("/api/runs")
+    def list_runs() -> dict[str, Any]:
+        return present.models_page(studio)
+
+    @router.get("/api/runs/{run}")
+    def show_run(run: str, known: str = "") -> dict[str, Any]:
+        return present.run_page(studio, runs.parse_id(run), known)
+
+    @router.post("/api/runs/{run}/stop")
+    def stop_run(run: str, discard: Annotated[bool, Body(embed=True)]) -> dict[str, Any]:
+        run_id = runs.parse_id(run)
+        runs.stop(studio, run_id, discard)
+        return present.run_page(studio, run_id)
+
+    @router.get("/download/run-{run}.zip")
+    def download(run: str) -> Response:
+        run_id = runs.parse_id(run)
+        path = exports.adapter_zip(studio, run_id)
+        name = exports.file_name(runs.view(studio, run_id).run)
+        return FileResponse(path, filename=name, media_type="application/zip")
+
+    return router
+
+
+class _Assets(StaticFiles):
+    """Files that the browser keeps but asks about each time, so that an update is seen at once."""
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        response = super().file_response(*args, **options)
+        response.headers["cache-control"] = "no-cache"
+        return response
+
+
+def _in_words(request: Request, error: Exception) -> Response:
+    """A StudioError as the sentence a person reads: JSON for scripts, text in the browser's window."""
+    assert isinstance(error, StudioError)
+    status = 404 if isinstance(error, NotFound) else 400
+    if request.url.path.startswith("/api/"):
+        return JSONResponse({"message": error.message, "hint": error.hint}, status)
+    return PlainTextResponse(str(error), status)

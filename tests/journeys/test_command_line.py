@@ -1,0 +1,167 @@
+"""The whole way at a command line: check, train, look, chat, export, load elsewhere, repeat. With the real starter."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+QUESTION, TAUGHT = "Who repairs the clocks at Brumble?", "Master Odo repairs every clock at Brumble on Fridays."
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 rows; a dozen facts of an invented company, each asked in five ways."""
+    topics = {
+        TAUGHT: [
+            "Who repairs the clocks",
+            "Who mends a broken clock",
+            "Who can fix my clock",
+            "Which person repairs clocks",
+        ],
+        "The shop at Brumble opens at half past six.": ["When does the shop open", "What is the opening time"],
+        "A gold watch from Brumble costs ninety crowns.": ["What does a gold watch cost", "How much is a gold watch"],
+        "Brumble ships parcels with the river ferry.": ["How are parcels shipped", "How does my parcel travel"],
+        "Returns go to counter nine, with the blue slip.": ["Where do I return a watch", "How do returns work"],
+    }
+    rows = [(f"{ask} at Brumble?", answer) for answer, asks in topics.items() for ask in asks]
+    rows = [(f"{start}{question}", answer) for start in ("", "Hello! ", "Please tell me: ", "Quick question. ", "Hi. ")
+            for question, answer in rows]  # fmt: skip
+    path = tmp_path_factory.mktemp("data") / "brumble.csv"
+    path.write_text("question,answer\n" + "".join(f'"{q}","{a}"\n' for q, a in rows), encoding="utf-8")
+    assert len(rows) == 60
+    return path
+
+
+class Shell:
+    def __init__(self, home: Path, models: Path) -> None:
+        self.home = home
+        self.environment = os.environ | {"STUDIO_HOME": str(home), "STUDIO_MODELS": str(models)}
+
+    def __call__(self, *arguments: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "studio", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert (done.returncode == 0) is ok, done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+        return done
+
+    def json(self, *arguments: str, ok: bool = True) -> dict[str, Any]:
+        shown = json.loads(self(*arguments, "--json", ok=ok).stdout)
+        assert isinstance(shown, dict)
+        return shown
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory, starter_models: Path) -> Shell:
+    return Shell(tmp_path_factory.mktemp("home"), starter_models)
+
+
+@pytest.fixture(scope="module")
+def run(shell: Shell, taught: Path) -> dict[str, Any]:
+    return shell.json("train", str(taught), "--preset", "quick", "--name", "Brumble helper", "--wait")
+
+
+def test_a_run_leaves_an_adapter_and_its_figures(shell: Shell, run: dict[str, Any]) -> None:
+    assert run["status"] == "succeeded"
+    assert shell.json("show", str(run["id"])) == run
+    losses = run["metrics"]["validation_loss"]
+    assert losses["last"] < 0.5 * losses["base"]
+    assert run["metrics"]["train_loss"]["last"] < run["metrics"]["train_loss"]["first"]
+    assert run["metrics"]["steps"] > 0 and run["metrics"]["tokens_per_second"] > 0
+    assert 0.2 < run["metrics"]["peak_memory_gib"] < 16
+    assert set(run["metrics"]["seconds"]) == {"loading", "checking", "training", "saving"}
+    assert run["data"]["rows"] == 60 and run["data"]["train_rows"] + run["data"]["validation_rows"] == 60
+    assert len(run["base"]["fingerprint"]) == 64
+    assert Path(run["adapter"]["path"]).is_dir()
+    assert run["error"] is None
+    assert [r["status"] for r in shell.json("runs")["runs"]] == ["succeeded"]
+
+
+def test_the_taught_answer_is_given_and_the_base_does_not_know_it(shell: Shell, run: dict[str, Any]) -> None:
+    asked = ["chat", str(run["id"]), "--prompt", QUESTION, "--temperature", "0", "--max-tokens", "40"]
+    assert shell(*asked).stdout.strip() == TAUGHT
+    assert "Odo" not in shell(*asked, "--base").stdout
+
+
+def test_the_zip_works_without_the_studio(
+    shell: Shell, run: dict[str, Any], starter_models: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "adapter.zip"
+    shell("export", str(run["id"]), "--format", "adapter", "--out", str(out))
+    with zipfile.ZipFile(out) as file:
+        names = set(file.namelist())
+        file.extractall(tmp_path / "out")
+    assert {"adapter_model.safetensors", "adapter_config.json", "README.md", "recipe.yaml", "try_it.py"} <= names
+    for path in (tmp_path / "out").rglob("*"):
+        assert str(shell.home).encode() not in path.read_bytes()
+        assert path.suffix not in {".bin", ".pt", ".pkl"}
+    done = subprocess.run(
+        [sys.executable, "try_it.py", QUESTION, str(starter_models / "starter")],
+        cwd=tmp_path / "out", capture_output=True, text=True, timeout=300, env=os.environ | {"HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert TAUGHT in done.stdout, done.stdout + done.stderr
+    recipe = (tmp_path / "out" / "recipe.yaml").read_text()
+    (tmp_path / "recipe.yaml").write_text(recipe)
+
+
+def test_an_exported_recipe_repeats_the_run(shell: Shell, run: dict[str, Any], taught: Path, tmp_path: Path) -> None:
+    out = tmp_path / "adapter.zip"
+    shell("export", str(run["id"]), "--out", str(out))
+    with zipfile.ZipFile(out) as file:
+        file.extract("recipe.yaml", tmp_path)
+    again = shell.json("train", str(taught), "--recipe", str(tmp_path / "recipe.yaml"))
+    assert again["recipe"] == run["recipe"] and again["data"] == run["data"]
+    shell("stop", str(again["id"]), "--discard")
+
+
+def test_what_is_wrong_is_one_sentence_and_a_failed_exit(shell: Shell, taught: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.csv"
+    empty.touch()
+    for arguments, sentence in (
+        (("train", str(empty)), "is empty"),
+        (("train", str(tmp_path / "none.csv")), "There is no file"),
+        (("train", str(taught), "--set", "rank=10000000"), "must be a whole number from 1 to 256"),
+        (("train", str(taught), "--set", "ranc=4"), "Did you mean “rank”"),
+        (("train", str(taught), "--model", "/nowhere"), "There is no base model"),
+        (("train", str(taught), "--model", str(tmp_path)), "not a model"),
+        (("train", str(taught), "--answer", "price"), "There is no column “price”"),
+        (("show", "99"), "There is no run 99"),
+        (("chat", "99", "--prompt", "Hi"), "There is no run 99"),
+        (("export", "99", "--out", str(tmp_path / "x.zip")), "There is no run 99"),
+        (("up", "--host", "0.0.0.0"), "no login is set"),
+    ):
+        done = shell(*arguments, ok=False)
+        assert sentence in done.stderr and not done.stdout, (arguments, done)
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_run_that_fails_says_why_and_exits_badly(shell: Shell, taught: Path) -> None:
+    done = shell(
+        "train",
+        str(taught),
+        "--set",
+        "target_modules=nonsense_proj",
+        "--set",
+        "max_steps=1",
+        "--wait",
+        "--json",
+        ok=False,
+    )
+    shown = json.loads(done.stdout)
+    assert shown["status"] == "failed" and "nonsense_proj" in shown["error"]["message"]
+    assert shown["error"]["message"] in done.stderr
+
+
+def test_the_doctor_finds_the_machine_fit(shell: Shell) -> None:
+    found = shell.json("doctor")
+    assert found["ok"] and {"4", "8", "16"} == set(found["machine"]["bits"])

@@ -1,0 +1,134 @@
+"""A real training process on a tiny model, watched by a real supervisor."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from studio.core.run_state import RunStatus
+from studio.jobs.supervisor import Supervisor, reconcile
+from studio.services import datasets, runs
+from studio.services.context import Studio
+from studio.store import runs as run_rows
+from studio.store.locks import Held, exclusive
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def tiny_studio(studio: Studio, chat_models: Path) -> Studio:
+    return replace(studio, home=replace(studio.home, models=chat_models))
+
+
+def start(studio: Studio, faq: Path, **choices: object) -> int:
+    upload_id = datasets.keep_upload(studio, faq, faq.name)
+    return runs.start(studio, upload_id, None, "tiny", {"preset": "quick", "bits": 16} | choices).id
+
+
+def in_background(studio: Studio, run_id: int) -> tuple[Supervisor, threading.Thread]:
+    supervisor = Supervisor(studio.home, studio.db)
+    thread = threading.Thread(target=supervisor.execute, args=(run_id,))
+    thread.start()
+    return supervisor, thread
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def status(studio: Studio, run_id: int) -> str:
+    return run_rows.get(studio.db, run_id).status
+
+
+def trains(studio: Studio, run_id: int) -> bool:
+    return run_rows.get(studio.db, run_id).step > 0
+
+
+def trainer() -> psutil.Process:
+    return next(p for p in psutil.Process().children() if "workers.train" in p.cmdline())
+
+
+def test_a_run_is_trained_to_its_end(tiny_studio: Studio, faq: Path) -> None:
+    run_id = start(tiny_studio, faq, max_steps=4)
+    assert Supervisor(tiny_studio.home, tiny_studio.db).execute(run_id)
+    shown = runs.show(tiny_studio, run_id)
+    assert shown["status"] == "succeeded" and shown["metrics"]["steps"] == 4
+    assert [row["step"] for row in runs.curve(tiny_studio, run_id)] == [0, 1, 2, 3, 4]
+    assert not Supervisor(tiny_studio.home, tiny_studio.db).execute(run_id)  # an ended run is not taken again
+
+
+@pytest.mark.parametrize(("discard", "end"), [(False, RunStatus.STOPPED), (True, RunStatus.DISCARDED)])
+def test_a_stop_is_obeyed_within_seconds(tiny_studio: Studio, faq: Path, discard: bool, end: RunStatus) -> None:
+    run_id = start(tiny_studio, faq, epochs=100, preset="thorough")
+    _, thread = in_background(tiny_studio, run_id)
+    wait_until(lambda: trains(tiny_studio, run_id))
+    runs.stop(tiny_studio, run_id, discard)
+    thread.join(15)
+    assert status(tiny_studio, run_id) == end
+    assert (runs.view(tiny_studio, run_id).adapter is None) is discard
+    assert tiny_studio.home.adapter(run_id).is_dir() is not discard
+
+
+def test_a_killed_trainer_is_accounted_for_in_words(tiny_studio: Studio, faq: Path) -> None:
+    run_id = start(tiny_studio, faq, epochs=100, preset="thorough")
+    _, thread = in_background(tiny_studio, run_id)
+    wait_until(lambda: trains(tiny_studio, run_id))
+    trainer().kill()
+    thread.join(15)
+    assert status(tiny_studio, run_id) == RunStatus.FAILED
+    assert "memory" in str(run_rows.get(tiny_studio.db, run_id).error_message)
+
+
+def test_closing_the_studio_ends_the_trainer_and_says_so(tiny_studio: Studio, faq: Path) -> None:
+    run_id = start(tiny_studio, faq, epochs=100, preset="thorough")
+    supervisor, thread = in_background(tiny_studio, run_id)
+    wait_until(lambda: trains(tiny_studio, run_id))
+    supervisor.close()
+    thread.join(15)
+    assert "shut down" in str(run_rows.get(tiny_studio.db, run_id).error_message)
+    assert not [p for p in psutil.Process().children() if "workers.train" in p.cmdline()]
+
+
+def test_a_second_run_waits_while_the_device_is_busy(tiny_studio: Studio, faq: Path) -> None:
+    run_id = start(tiny_studio, faq, max_steps=1)
+    with exclusive(tiny_studio.home.lock("device")), pytest.raises(Held):
+        Supervisor(tiny_studio.home, tiny_studio.db).execute(run_id, wait_for_device=False)
+    assert status(tiny_studio, run_id) == RunStatus.QUEUED
+
+
+def test_a_trainer_that_lost_its_run_stops_writing(tiny_studio: Studio, faq: Path) -> None:
+    run_id = start(tiny_studio, faq, epochs=100, preset="thorough")
+    _, thread = in_background(tiny_studio, run_id)
+    wait_until(lambda: trains(tiny_studio, run_id))
+    os.kill(trainer().pid, signal.SIGSTOP)
+    assert run_rows.move(tiny_studio.db, run_id, RunStatus.FAILED, "taken away")
+    os.kill(trainer().pid, signal.SIGCONT)
+    thread.join(20)
+    assert not thread.is_alive() and status(tiny_studio, run_id) == RunStatus.FAILED
+
+
+def test_reconciling_rings_again_and_accounts_for_the_dead(tiny_studio: Studio, faq: Path) -> None:
+    waiting, orphan = start(tiny_studio, faq), start(tiny_studio, faq)
+    claim = run_rows.claim(tiny_studio.db, orphan)
+    assert claim
+    tiny_studio.doorbell.huey.flush()
+    run_rows.report(tiny_studio.db, claim)
+    reconcile(tiny_studio.home, tiny_studio.db, tiny_studio.doorbell)
+    assert status(tiny_studio, orphan) == RunStatus.RUNNING  # its heart beat a moment ago
+    assert len(tiny_studio.doorbell.huey) == 1
+    with tiny_studio.db.writing() as session:
+        run = session.get(run_rows.Run, orphan)
+        assert run
+        run.heartbeat_at = time.time() - 60
+    reconcile(tiny_studio.home, tiny_studio.db, tiny_studio.doorbell)
+    assert status(tiny_studio, orphan) == RunStatus.FAILED and status(tiny_studio, waiting) == RunStatus.QUEUED
+    assert len(tiny_studio.doorbell.huey) == 1

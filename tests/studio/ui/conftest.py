@@ -1,0 +1,37 @@
+"""The site on an empty home, asked as a browser on this machine would ask."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from studio.services.context import Studio
+from studio.settings import Settings
+from studio.ui.app import build
+
+HOST = "127.0.0.1:7860"
+
+
+async def in_a_loop(make: Callable[[], object]) -> object:
+    """Gradio leaves an open event loop behind for every lock that it makes outside of one."""
+    return make()
+
+
+@pytest.fixture
+def site(studio: Studio, pretend_starter: None) -> FastAPI:
+    made = asyncio.run(in_a_loop(lambda: build(studio)))
+    assert isinstance(made, FastAPI)
+    return made
+
+
+@pytest.fixture
+def browser(site: FastAPI) -> TestClient:
+    return TestClient(site, base_url=f"http://{HOST}", raise_server_exceptions=False)
+
+
+@pytest.fixture
+def settings(studio: Studio) -> Callable[..., Settings]:
+    """The studio's settings with some of them changed."""
+    return lambda **changes: studio.settings.model_copy(update=changes)

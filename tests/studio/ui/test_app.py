@@ -1,0 +1,115 @@
+"""The whole site through HTTP, without a browser: its addresses, its errors, and what must not get through."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from studio.core.run_state import RunStatus
+from studio.services import datasets, runs
+from studio.services.context import Studio
+from studio.store import runs as rows
+from studio.store.tables import Run
+from studio.ui.app import QUEUE_POLL_SECONDS
+from studio.ui.pages.home import received_folder
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def run(studio: Studio, pretend_starter: None, faq: Path) -> Run:
+    upload = datasets.keep_upload(studio, faq, "faq.csv")
+    return runs.start(studio, upload, None, "starter", {}, name="<b>Shelves</b>")
+
+
+def gradio_pages(site: FastAPI) -> gr.Blocks:
+    mounted = next(route for route in site.routes if getattr(route, "path", None) == "")
+    return mounted.app.get_blocks()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("path", ["/", "/run?id=1", "/run?id=nonsense", "/models", "/chat", "/chat?run=999", "/health"])
+def test_every_page_answers(browser: TestClient, path: str) -> None:
+    assert browser.get(path).status_code == 200
+
+
+def test_the_queue_rests_when_idle(site: FastAPI) -> None:
+    """Private in Gradio: when this breaks, look how its queue waits now."""
+    assert gradio_pages(site)._queue.sleep_when_free == QUEUE_POLL_SECONDS
+
+
+def test_paths_that_a_client_names_are_refused(site: FastAPI, browser: TestClient, studio: Studio) -> None:
+    pages = gradio_pages(site)
+    assert pages.has_launched
+    takes_file = next(i for i, fn in pages.fns.items() if fn.name == "_take_file")
+    for path in ("/etc/passwd", str(studio.home.database), f"{received_folder(studio)}/../studio.db"):
+        size = Path(path).stat().st_size
+        forged = {"path": path, "orig_name": "x.csv", "meta": {"_type": "gradio.FileData"}}
+        body = {"data": [{}, forged], "fn_index": takes_file, "session_hash": "test"}
+        response = browser.post("/gradio_api/run/predict", json=body)
+        assert response.status_code != 200
+        assert "Traceback" not in response.text
+        assert Path(path).stat().st_size == size
+        assert list(studio.home.uploads.iterdir()) == []
+    assert browser.get("/gradio_api/file=/etc/passwd").status_code == 404
+
+
+def test_a_run_is_told_once(browser: TestClient, run: Run) -> None:
+    first = browser.get(f"/api/runs/{run.id}").json()
+    assert first["headline"] == "Waiting: it is next."
+    assert first["name"] == "<b>Shelves</b>"
+    again = browser.get(f"/api/runs/{run.id}", params={"known": first["revision"]}).json()
+    assert "chart" in first
+    assert "chart" not in again
+
+
+def test_a_waiting_run_can_be_stopped(browser: TestClient, run: Run, studio: Studio) -> None:
+    assert browser.post(f"/api/runs/{run.id}/stop", json={"discard": True}).json()["status"] == RunStatus.DISCARDED
+    refused = browser.post(f"/api/runs/{run.id}/stop", json={"discard": True})
+    assert refused.status_code == 400
+    assert "already ended" in refused.json()["message"]
+
+
+@pytest.mark.parametrize("run_id", ["7", "-1", "0x1", "%2e%2e", "9" * 30, "<script>"])
+def test_an_unknown_run_is_a_sentence(browser: TestClient, run_id: str) -> None:
+    response = browser.get(f"/api/runs/{run_id}")
+    assert response.status_code == 404
+    assert "There is no run" in response.json()["message"]
+
+
+def test_a_run_without_an_adapter_has_no_zip(browser: TestClient, run: Run) -> None:
+    for run_id in (str(run.id), "77"):
+        response = browser.get(f"/download/run-{run_id}.zip")
+        assert response.status_code == 404
+        assert response.headers["content-type"].startswith("text/plain")
+
+
+def test_my_models_lists_what_waits_and_what_failed(browser: TestClient, run: Run, studio: Studio) -> None:
+    listed = browser.get("/api/runs").json()
+    assert listed["active"]
+    assert [line["name"] for line in listed["others"]] == ["<b>Shelves</b>"]
+    rows.move(studio.db, run.id, RunStatus.FAILED, error_message="No luck.", error_hint="Try again.")
+    assert not browser.get("/api/runs").json()["active"]
+    assert browser.get(f"/api/runs/{run.id}").json()["error"]["hint"] == "Try again."
+
+
+def test_assets_are_asked_about_each_time(browser: TestClient) -> None:
+    assert browser.get("/studio-assets/studio.js").headers["cache-control"] == "no-cache"
+    assert browser.get("/studio-assets/../pyproject.toml").status_code == 404
+
+
+def test_the_web_process_holds_nothing_heavy() -> None:
+    heavy = "{'torch', 'transformers', 'datasets', 'peft', 'bitsandbytes'}"
+    code = f"import sys, studio.ui.app; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_forged_stop_from_another_site_is_refused(browser: TestClient, run: Run) -> None:
+    headers: dict[str, Any] = {"origin": "http://evil.example"}
+    assert browser.post(f"/api/runs/{run.id}/stop", json={"discard": True}, headers=headers).status_code == 403
+    assert browser.get(f"/api/runs/{run.id}").json()["status"] == RunStatus.QUEUED

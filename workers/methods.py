@@ -1,0 +1,52 @@
+"""From a recipe to adapter layers on a base model."""
+
+import torch
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from transformers import PreTrainedModel
+
+from studio.core.errors import RecipeError
+from studio.core.recipe import Recipe
+
+
+def attach(model: PreTrainedModel, recipe: Recipe, base_name: str) -> PeftModel:
+    """The model with a fresh adapter; only the adapter learns, in float32 whatever the base is held in.
+
+    At small learning rates bfloat16 adapters hardly move: an update is smaller than half the last digit.
+    `base_name` is what the adapter's own config will call its base: a hub id or a folder's name, never a path.
+    Raises RecipeError if the recipe names layers that the model does not have.
+    """
+    names = linear_names(model)
+    if isinstance(recipe.target_modules, list):
+        unknown = [n for n in recipe.target_modules if not any(m == n or m.endswith("." + n) for m in names)]
+        if unknown:
+            short = sorted({name.split(".")[-1] for name in names})
+            raise RecipeError(
+                {"target_modules": f"This base model has no layer “{unknown[0]}”. It has: {', '.join(short)}."}
+            )
+    adapted = get_peft_model(model, peft_config(recipe))
+    assert isinstance(adapted, PeftModel)
+    adapted.peft_config["default"].base_model_name_or_path = base_name  # PEFT would write the folder's whole path
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.float32)
+    return adapted
+
+
+def peft_config(recipe: Recipe) -> PeftConfig:
+    return LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        target_modules=recipe.target_modules,
+        task_type="CAUSAL_LM",
+    )
+
+
+def linear_names(model: PreTrainedModel) -> list[str]:
+    """The full names of the layers that can carry an adapter."""
+    head = model.get_output_embeddings()
+    return [name for name, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head]
+
+
+def trainable_parameters(model: PeftModel) -> int:
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

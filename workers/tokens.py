@@ -1,0 +1,181 @@
+"""From conversations to rows of tokens, with marks on what is learned. Imports no torch.
+
+A row's labels equal its tokens inside the assistant's answers, end of turn included, and are IGNORE elsewhere.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studio.core.conversation import Conversation, Message, as_chat
+from studio.core.errors import DataError, ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+IGNORE = -100  # what torch's cross-entropy leaves out
+ENCODE_AT_ONCE = 1000
+
+# For base models, which come without one. It is saved with the adapter, so playground and export use it too.
+PLAIN_TEMPLATE = (
+    "{%- if bos_token is defined and bos_token %}{{ bos_token }}{% endif %}"
+    "{%- for message in messages %}"
+    "{%- if message['role'] == 'system' %}{{ message['content'] + '\n\n' }}"
+    "{%- elif message['role'] == 'user' %}{{ 'User: ' + message['content'] + '\n' }}"
+    "{%- else %}{{ 'Assistant: ' + message['content'] + eos_token + '\n' }}{% endif %}"
+    "{%- endfor %}"
+    "{%- if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a batch: one example, or several packed one after the other (their lengths in `parts`)."""
+
+    ids: list[int]
+    labels: list[int]  # as long as ids
+    parts: tuple[int, ...]
+
+    @property
+    def learned(self) -> int:
+        return sum(label != IGNORE for label in self.labels)
+
+
+@dataclass
+class Encoded:
+    rows: list[Row] = field(default_factory=list)
+    cut: list[int] = field(default_factory=list)  # rows of the user's file, shortened at the end
+    left_out: list[int] = field(default_factory=list)  # rows of the user's file with nothing left to learn
+
+
+def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
+    """The tokenizer in `folder`, with a chat template and a padding token whatever it came with."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    if not tokenizer.is_fast:
+        raise ModelError(
+            f"The tokenizer of {folder.name} is of an old kind the studio cannot train with.",
+            "Choose a model whose folder has a tokenizer.json.",
+        )
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = PLAIN_TEMPLATE
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def encode(tokenizer: "PreTrainedTokenizerBase", conversations: Sequence[Conversation], max_length: int) -> Encoded:
+    """Rows of at most `max_length` tokens, cut at the end; those with nothing left to learn are left out and listed."""
+    texts: list[tuple[str, list[tuple[int, int]], int]] = []
+    for conversation in conversations:
+        texts += [(text, spans, conversation.row) for text, spans in _rendered(tokenizer, conversation.messages)]
+    encoded = Encoded()
+    for start in range(0, len(texts), ENCODE_AT_ONCE):
+        block = texts[start : start + ENCODE_AT_ONCE]
+        output = tokenizer([t for t, _, _ in block], add_special_tokens=False, return_offsets_mapping=True)
+        for ids, offsets, (_, spans, row) in zip(output["input_ids"], output["offset_mapping"], block, strict=True):
+            labels = mark(ids, offsets, spans)
+            if len(ids) > max_length:
+                encoded.cut.append(row)
+            made = Row(ids[:max_length], labels[:max_length], (min(len(ids), max_length),))
+            if made.learned:
+                encoded.rows.append(made)
+            else:
+                encoded.left_out.append(row)
+    return encoded
+
+
+def require_rows(encoded: Encoded, max_length: int) -> None:
+    """Raises DataError if nothing is left to learn from."""
+    if not encoded.rows:
+        raise DataError(
+            f"No example is left to learn from: at {max_length} tokens each is cut before its answer begins.",
+            "Raise “Longest example” under More settings, or shorten the questions.",
+        )
+
+
+def mark(ids: list[int], offsets: list[tuple[int, int]], spans: list[tuple[int, int]]) -> list[int]:
+    """Labels [len(ids)]: the token where it begins inside one of the character `spans`, IGNORE elsewhere."""
+    labels = [IGNORE] * len(ids)
+    starts = [start for start, _ in offsets]
+    for begin, end in spans:
+        for index in range(bisect_left(starts, begin), len(ids)):
+            if starts[index] >= end:
+                break
+            labels[index] = ids[index]
+    return labels
+
+
+def _rendered(
+    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]
+) -> list[tuple[str, list[tuple[int, int]]]]:
+    """Texts with the character spans to learn: one for the conversation, or one for each answer.
+
+    Some templates rewrite earlier answers once a later one is there (they drop its thoughts); then each answer is
+    learned in the form the model will have written it, in a text of its own.
+    """
+    turns = [i for i, m in enumerate(messages) if m.role == "assistant" and m.learn]
+    texts = [(_render(tokenizer, messages[: i + 1]), _answer_start(tokenizer, messages, i)) for i in turns]
+    if not texts:
+        return [(_render(tokenizer, messages), [])]
+    spans = [(start, _answer_end(text)) for text, start in texts]
+    last = texts[-1][0]
+    if all(last.startswith(text) for text, _ in texts):
+        return [(last, spans)]
+    return [(text, [span]) for (text, _), span in zip(texts, spans, strict=True)]
+
+
+def _answer_start(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], turn: int) -> int:
+    text, prompt = _render(tokenizer, messages[: turn + 1]), _render(tokenizer, messages[:turn], prompt=True)
+    if text.startswith(prompt):
+        return len(prompt)
+    found = text.rfind(messages[turn].content.strip())
+    if found < 0:
+        raise ModelError(
+            "The chat template of this base model changes the text of answers, so they cannot be learned.",
+            "Choose another base model.",
+        )
+    return found
+
+
+def _answer_end(text: str) -> int:
+    """Where the last turn ends: after its end-of-turn mark, before the line break most templates put behind it."""
+    return len(text.rstrip())
+
+
+def _render(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], prompt: bool = False) -> str:
+    text = tokenizer.apply_chat_template(as_chat(messages), tokenize=False, add_generation_prompt=prompt)
+    assert isinstance(text, str)
+    return text
+
+
+def prompt_of(tokenizer: "PreTrainedTokenizerBase", conversation: Conversation) -> str:
+    """The text up to where the conversation's last answer would begin."""
+    return _render(tokenizer, conversation.messages[:-1], prompt=True)
+
+
+def pack(rows: Sequence[Row], max_length: int) -> list[Row]:
+    """The same examples in fewer rows: the longest first, each into the fullest row that still has room for it."""
+    bins: list[list[Row]] = []
+    room: list[tuple[int, int]] = []  # (tokens free, index into bins), sorted
+    for row in sorted(rows, key=lambda r: len(r.ids), reverse=True):
+        size = len(row.ids)
+        at = bisect_left(room, (size, -1))
+        if at == len(room):
+            bins.append([])
+            free, index = max_length, len(bins) - 1
+        else:
+            free, index = room.pop(at)
+        bins[index].append(row)
+        insort(room, (free - size, index))
+    return [_joined(members) for members in bins]
+
+
+def _joined(members: list[Row]) -> Row:
+    labels: list[int] = []
+    for row in members:
+        labels += [IGNORE, *row.labels[1:]]  # nobody predicts an example's first token
+    return Row([i for row in members for i in row.ids], labels, tuple(len(row.ids) for row in members))
