@@ -7,8 +7,12 @@ const AFTER_TROUBLE = 5000;
 
 export function showRun(place) {
   const id = new URLSearchParams(location.search).get("id") ?? "";
-  const path = `/api/runs/${encodeURIComponent(id || "none")}`;
+  const path = `/api/runs/${id}`;
   const page = new RunPage(place, path, () => again());
+  if (!/^\d{1,15}$/.test(id)) {
+    page.trouble(new Error(`There is no run “${id.slice(0, 40)}”. “My models” lists the ones there are.`));
+    return;
+  }
   let known = "";
   const again = repeat(async () => {
     try {

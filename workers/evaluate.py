@@ -37,7 +37,7 @@ class Plan:
 
 
 def plan(rows: Sequence[Row], total_steps: int, train_tokens: int) -> Plan:
-    """Checks that cost about an eighth of the run: as many as that allows, and if even few do not fit, of fewer rows."""
+    """Checks that cost about an eighth of the run: as many as that allows; if even few do not fit, of fewer rows."""
     if not rows:
         return Plan([], frozenset())
     budget = int(train_tokens * CHECK_SHARE)

@@ -48,7 +48,8 @@ class _LoraLinear(torch.autograd.Function):
 
 def _dense(base: nn.Linear) -> Tensor:
     if isinstance(base, Linear4bit):
-        return dequantize_4bit(base.weight.data, base.weight.quant_state)
+        dense: Tensor = dequantize_4bit(base.weight.data, base.weight.quant_state)
+        return dense
     return base.weight
 
 
@@ -85,7 +86,7 @@ def _bind(layer: Any) -> None:
     @wraps(original)
     def forward(x: Tensor, *args: Any, **kwargs: Any) -> Any:
         if torch.is_grad_enabled() and not layer.disable_adapters and not layer.merged:
-            return _LoraLinear.apply(x, a.weight, b.weight, base, scale)
+            return _LoraLinear.apply(x, a.weight, b.weight, base, scale)  # type: ignore[no-untyped-call]
         return original(x, *args, **kwargs)
 
     layer.forward = forward

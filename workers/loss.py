@@ -61,7 +61,7 @@ def head_loss(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
     learned = (targets != IGNORE).nonzero().squeeze(1)
     chosen = hidden[:, :-1].reshape(-1, hidden.shape[-1]).index_select(0, learned).to(weight.dtype)
     wanted = torch.is_grad_enabled() and chosen.requires_grad
-    total: Tensor = _HeadLoss.apply(chosen, weight, targets.index_select(0, learned), wanted)
+    total: Tensor = _HeadLoss.apply(chosen, weight, targets.index_select(0, learned), wanted)  # type: ignore[no-untyped-call]
     return total
 
 

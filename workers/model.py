@@ -11,9 +11,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedMod
 
 from studio.core.errors import ModelError
 from studio.store.base_models import BaseModel
-from workers.probe import Machine
-
-GIB = 1 << 30
+from workers.probe import GIB, Machine
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 from studio.core.run_state import Phase, Wish
 from studio.store import metrics
 from studio.store.db import Database
-from studio.store.runs import Claim, Lost, report_in
+from studio.store.runs import Claim, report_in
 
 EVERY_SECONDS = 1.0
 
@@ -56,6 +56,10 @@ class Progress:
         self._closed = True
         self._wake.set()
         self._writer.join()
+
+    @property
+    def discarded(self) -> bool:
+        return self.wish is Wish.DISCARD
 
     def check(self) -> None:
         """Raises Lost if the run is not ours any more, and the writer's error if it could not write."""

@@ -53,7 +53,7 @@ from workers.guard import LOOPBACK, Guard, error_json
 from workers.roster import Choice, Refused
 
 if TYPE_CHECKING:
-    from workers.generation import Answer, Generator
+    from workers.generation import Answer, Generator, Sampling
 
 IDLE_SECONDS = 15 * 60
 _log = logging.getLogger("engine")
@@ -70,14 +70,23 @@ class Engine:
         self._idle_timer: asyncio.TimerHandle | None = None
         self.closing = Event()
 
-    def submit(self, work: Callable[["Generator"], None]) -> None:
+    def submit(self, work: Callable[[], None]) -> None:
         """Let the thread do `work` after what was asked before. `work` deals with its own errors."""
         self._waiting += 1
         if self._idle_timer:
             self._idle_timer.cancel()
         loop = asyncio.get_running_loop()
-        done = self._thread.submit(lambda: work(self._ready()))
+        done = self._thread.submit(work)
         done.add_done_callback(lambda future: loop.is_closed() or loop.call_soon_threadsafe(self._done, future))
+
+    def generator(self) -> "Generator":
+        """For work in the thread. Its first call imports torch, which takes seconds."""
+        if self._generator is None:
+            _quiet_libraries()
+            from workers.generation import Generator
+
+            self._generator = Generator()
+        return self._generator
 
     async def release(self) -> None:
         """Give the model's memory back, once the answers asked for before are done."""
@@ -94,14 +103,6 @@ class Engine:
         if not self._waiting and not self.closing.is_set():
             loop = asyncio.get_running_loop()
             self._idle_timer = loop.call_later(self._idle_seconds, self._thread.submit, self._release)
-
-    def _ready(self) -> "Generator":
-        if self._generator is None:
-            _quiet_libraries()
-            from workers.generation import Generator
-
-            self._generator = Generator()
-        return self._generator
 
     def _release(self) -> None:
         if self._generator is not None:
@@ -129,22 +130,13 @@ class _Job:
         self.cancelled.set()
         self._events.put_nowait(Refused("The client went away.", status=499, code="client_gone"))
 
-    def _run(self, generator: "Generator") -> None:
-        from workers.generation import Sampling
-
-        asked = self._asked
+    def _run(self) -> None:
         if self.cancelled.is_set() or self._engine.closing.is_set():
             return
-        sampling = Sampling(
-            asked.temperature,
-            asked.top_p,
-            asked.max_completion_tokens or asked.max_tokens,
-            tuple(asked.stop),
-            asked.seed,
-        )
         try:
+            generator, asked = self._engine.generator(), self._asked
             messages = [message.model_dump() for message in asked.messages]
-            self._tell(generator.answer(self._choice, messages, sampling, self._tell, self.cancelled))
+            self._tell(generator.answer(self._choice, messages, _sampling(asked), self._tell, self.cancelled))
         except StudioError as error:
             self._tell(error)
         except Exception:
@@ -156,6 +148,13 @@ class _Job:
     def _tell(self, event: "str | Answer | StudioError") -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+
+
+def _sampling(asked: ChatRequest) -> "Sampling":
+    from workers.generation import Sampling
+
+    length = asked.max_completion_tokens or asked.max_tokens
+    return Sampling(asked.temperature, asked.top_p, length, tuple(asked.stop), asked.seed)
 
 
 class Api:
@@ -199,7 +198,7 @@ class Api:
     async def warm(self, request: Request) -> Response:
         asked = parse(WarmRequest, await request.body())
         choice = await run_in_threadpool(roster.choose, self._db, self._home, asked.model)
-        self._engine.submit(lambda generator: generator.warm(choice))
+        self._engine.submit(lambda: self._engine.generator().warm(choice))
         return JSONResponse({"status": "loading", "model": choice.name}, 202)
 
     async def unload(self, _: Request) -> Response:

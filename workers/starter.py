@@ -7,7 +7,6 @@ beside them says which. Does nothing, quickly, if the model is already there. Im
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -88,7 +87,9 @@ def hub_answers() -> bool:
 
 
 def _hub() -> str:
-    return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    from huggingface_hub import constants
+
+    return str(constants.ENDPOINT)
 
 
 def _unreachable(entry: CatalogModel) -> ModelError:

@@ -17,51 +17,50 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
-import argparse  # noqa: E402
-import gc  # noqa: E402
-import json  # noqa: E402
-import logging  # noqa: E402
-import shutil  # noqa: E402
-import signal  # noqa: E402
-import sys  # noqa: E402
-import traceback  # noqa: E402
-import warnings  # noqa: E402
-from collections.abc import Sequence  # noqa: E402
-from concurrent.futures import ThreadPoolExecutor  # noqa: E402
-from dataclasses import dataclass  # noqa: E402
-from pathlib import Path  # noqa: E402
-from time import monotonic  # noqa: E402
-from typing import Any  # noqa: E402
+import argparse
+import gc
+import json
+import logging
+import shutil
+import signal
+import sys
+import traceback
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from peft import PeftModel  # noqa: E402
-from peft.utils import get_peft_model_state_dict  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
-from transformers import PreTrainedTokenizerBase, set_seed  # noqa: E402
-from transformers.utils import logging as transformers_logging  # noqa: E402
+from peft import PeftModel
+from peft.utils import get_peft_model_state_dict
+from safetensors.torch import save_file
+from transformers import PreTrainedTokenizerBase, set_seed
+from transformers.utils import logging as transformers_logging
 
-from studio.core.catalog import CATALOG  # noqa: E402
-from studio.core.conversation import Conversation, read_jsonl  # noqa: E402
-from studio.core.lifeline import end_with_parent  # noqa: E402
-from studio.core.recipe import Recipe  # noqa: E402
-from studio.core.run_state import Phase, RunStatus, Wish  # noqa: E402
-from studio.data.split import split  # noqa: E402
-from studio.diagnostics.failures import explain  # noqa: E402
-from studio.settings import Settings  # noqa: E402
-from studio.store import base_models, runs  # noqa: E402
-from studio.store.artifacts import file_sha256, publish  # noqa: E402
-from studio.store.base_models import BaseModel  # noqa: E402
-from studio.store.db import Database, open_database  # noqa: E402
-from studio.store.home import Home  # noqa: E402
-from studio.store.runs import Claim, Lost  # noqa: E402
-from studio.store.tables import Run  # noqa: E402
-from workers import evaluate, lora, loss, methods  # noqa: E402
-from workers.batches import ByLength  # noqa: E402
-from workers.model import Loaded, load_base  # noqa: E402
-from workers.probe import Machine, probe  # noqa: E402
-from workers.progress import Progress, StopAsked  # noqa: E402
-from workers.starter import ensure_base  # noqa: E402
-from workers.tokens import Encoded, encode, load_tokenizer, pack, require_rows  # noqa: E402
-from workers.trainer import AnswerTrainer, Watch, arguments, peak_memory_gib, steps_in  # noqa: E402
+from studio.core.catalog import CATALOG
+from studio.core.conversation import read_jsonl
+from studio.core.lifeline import end_with_parent
+from studio.core.recipe import Recipe
+from studio.core.run_state import Phase, RunStatus, Wish
+from studio.data.split import split
+from studio.diagnostics.failures import explain
+from studio.settings import Settings
+from studio.store import base_models, runs
+from studio.store.artifacts import file_sha256, publish
+from studio.store.base_models import BaseModel
+from studio.store.db import Database, open_database
+from studio.store.home import Home
+from studio.store.runs import Claim, Lost
+from studio.store.tables import Run
+from workers import evaluate, lora, loss, methods
+from workers.batches import ByLength
+from workers.look import Look
+from workers.model import Loaded, load_base
+from workers.probe import Machine, probe
+from workers.progress import Progress, StopAsked
+from workers.starter import ensure_base
+from workers.tokens import Encoded, encode, load_tokenizer, pack, require_rows
+from workers.trainer import AnswerTrainer, Watch, arguments, peak_memory_gib, steps_in
 
 ROWS_TOLD = 20  # numbers of skipped rows that the summary lists
 
@@ -107,7 +106,7 @@ def train(home: Home, run: Run, progress: Progress) -> Outcome:
     batches = ByLength([len(row.ids) for row in rows], recipe.batch_size, recipe.seed)
     an_epoch = steps_in(recipe.model_copy(update={"epochs": 1, "max_steps": 0}), len(rows))
     plan = evaluate.plan(checked.rows, total_steps, sum(batches.lengths) * total_steps // an_epoch)
-    look = Look(model, tokenizer, plan, held_back, progress)
+    look = Look(model, tokenizer, plan, held_back, progress, _say)
     settings = arguments(recipe, machine, total_steps, home.run(run.id), autocast)
     trainer = AnswerTrainer(model, rows, tokenizer.pad_token_id or 0, settings, batches)
     trainer.add_callback(Watch(progress, trainer.tally, total_steps, look, machine))
@@ -117,21 +116,22 @@ def train(home: Home, run: Run, progress: Progress) -> Outcome:
     look.before()
 
     progress.phase(Phase.TRAINING)
-    _say(
-        f"Training: {total_steps} steps on {len(encoded.rows)} examples, {methods.trainable_parameters(model):,} parameters."
-    )
+    learning = methods.trainable_parameters(model)
+    _say(f"Training {learning:,} parameters: {total_steps} steps on {len(encoded.rows)} examples.")
     gc.collect()
     gc.freeze()  # the libraries' hundred thousands of objects stay; collections need not walk them at every step
     trainer.train()
     progress.check()
     steps = trainer.state.global_step
-    if progress.wish is Wish.DISCARD or (progress.wish and steps == 0):
+    if progress.wish and (progress.discarded or steps == 0):
         raise StopAsked(progress.wish)
 
     progress.phase(Phase.SAVING)
     folder = home.adapter(run.id)
     publish(folder, lambda partial: _fill(partial, model, tokenizer, base, fingerprint))
     progress.end_phase()
+    if progress.discarded:  # it came while saving
+        raise StopAsked(Wish.DISCARD)
     _say("Saved the adapter.")
     weights = folder / "adapter_model.safetensors"
     return Outcome(
@@ -145,58 +145,6 @@ def train(home: Home, run: Run, progress: Progress) -> Outcome:
             "base_fingerprint": fingerprint,
         },
     )
-
-
-class Look:
-    """Looks at the model before, during and after training: loss on held-back examples, and sample answers."""
-
-    def __init__(
-        self,
-        model: PeftModel,
-        tokenizer: PreTrainedTokenizerBase,
-        plan: evaluate.Plan,
-        held_back: Sequence[Conversation],
-        progress: Progress,
-    ) -> None:
-        self.losses: dict[int, float] = {}
-        self._model, self._tokenizer, self._plan, self._progress = model, tokenizer, plan, progress
-        self._questions = evaluate.sample_questions(tokenizer, held_back)
-        self._check_seconds = self._answer_seconds = 0.0
-
-    def before(self) -> None:
-        self._measure(0)
-
-    def after(self, step: int) -> None:
-        if step == 1:
-            self._ask(0)  # after the first point is on the chart, with the adapter switched off
-        if step in self._plan.steps:
-            self._measure(step)
-            self._ask(step)
-
-    def seconds_left(self, step: int) -> float:
-        return (self._check_seconds + self._answer_seconds) * sum(s >= step for s in self._plan.steps)
-
-    def _measure(self, step: int) -> None:
-        if not self._plan.rows:
-            return
-        began = monotonic()
-        pad = self._tokenizer.pad_token_id or 0
-        value = evaluate.validation_loss(self._model, self._plan.rows, pad, self._progress.check_wish)
-        self._check_seconds = monotonic() - began
-        self.losses[step] = value
-        self._progress.point(step, now=True, validation_loss=value)
-        _say(
-            f"Step {step}: loss on {len(self._plan.rows)} held-back examples {value:.4f} ({self._check_seconds:.1f} s)."
-        )
-
-    def _ask(self, step: int) -> None:
-        if not self._questions:
-            return
-        began = monotonic()
-        found = evaluate.answers(self._model, self._tokenizer, self._questions, self._progress.check_wish, step > 0)
-        self._answer_seconds = monotonic() - began
-        for position, (asked, answer) in enumerate(zip(self._questions, found, strict=True)):
-            self._progress.sample(step, position, asked.question, asked.answer, answer)
 
 
 def _fill(

@@ -22,6 +22,7 @@ from transformers.trainer_utils import SchedulerType
 from studio.core.errors import StudioError
 from studio.core.recipe import Recipe
 from workers.batches import ByLength, collate
+from workers.look import Look
 from workers.probe import GIB, Machine
 from workers.progress import Progress, StopAsked
 from workers.tokens import Row
@@ -90,7 +91,6 @@ def arguments(recipe: Recipe, machine: Machine, total_steps: int, folder: Path, 
         optim="adamw_torch_fused",
         bf16=autocast and machine.compute_dtype == "bfloat16",
         fp16=machine.compute_dtype == "float16",
-        gradient_checkpointing=False,
         logging_steps=1,
         logging_nan_inf_filter=False,
         eval_strategy="no",
@@ -114,7 +114,7 @@ def steps_in(recipe: Recipe, rows: int) -> int:
 class Watch(TrainerCallback):
     """Reports every step, looks at the model when `look` wants to, and ends training when the user wishes."""
 
-    def __init__(self, progress: Progress, tally: Tally, total_steps: int, look: Any, machine: Machine) -> None:
+    def __init__(self, progress: Progress, tally: Tally, total_steps: int, look: Look, machine: Machine) -> None:
         self.progress, self.tally, self.total_steps, self.look, self.machine = (
             progress,
             tally,

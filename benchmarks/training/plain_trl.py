@@ -1,6 +1,6 @@
 """The training a user would write with TRL 1.16, as the measure of ours. Prints one JSON line.
 
-    python benchmarks/training/plain_trl.py MODEL_FOLDER ROWS.jsonl [--steps 20] [--bits 4] [--batch 4] [--max-length 256]
+    python benchmarks/training/plain_trl.py MODEL_FOLDER ROWS.jsonl [--steps 20] [--bits 4] [--batch 4]
 
 Loss on the answers only (prompt-completion rows), gradient checkpointing off, everything else as TRL has it.
 """

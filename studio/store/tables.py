@@ -3,7 +3,7 @@
 from time import time
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, MetaData
+from sqlalchemy import JSON, ForeignKey, Index, MetaData, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -84,6 +84,7 @@ class RunEvent(Table):
 
 class Metric(Table):
     __tablename__ = "metrics"
+    __table_args__ = (Index("ix_metrics_checks", "run_id", "step", sqlite_where=text("validation_loss IS NOT NULL")),)
 
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True)
     step: Mapped[int] = mapped_column(primary_key=True)

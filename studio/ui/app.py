@@ -78,9 +78,10 @@ def build(studio: Studio) -> FastAPI:
 
 
 def _pages(studio: Studio) -> gr.Blocks:
-    with gr.Blocks(
+    pages: gr.Blocks = gr.Blocks(
         title="Adapter Studio", analytics_enabled=False, delete_cache=(UPLOAD_KEPT_SECONDS, UPLOAD_KEPT_SECONDS)
-    ) as pages:
+    )
+    with pages:
         _navigation("/")
         home.Home(studio)
     with pages.route("Run", "run", show_in_navbar=False):

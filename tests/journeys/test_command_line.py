@@ -10,32 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.journeys.conftest import QUESTION, TAUGHT
+
 pytestmark = pytest.mark.slow
-QUESTION, TAUGHT = "Who repairs the clocks at Brumble?", "Master Odo repairs every clock at Brumble on Fridays."
-
-
-@pytest.fixture(scope="module")
-def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """60 rows; a dozen facts of an invented company, each asked in five ways."""
-    topics = {
-        TAUGHT: [
-            "Who repairs the clocks",
-            "Who mends a broken clock",
-            "Who can fix my clock",
-            "Which person repairs clocks",
-        ],
-        "The shop at Brumble opens at half past six.": ["When does the shop open", "What is the opening time"],
-        "A gold watch from Brumble costs ninety crowns.": ["What does a gold watch cost", "How much is a gold watch"],
-        "Brumble ships parcels with the river ferry.": ["How are parcels shipped", "How does my parcel travel"],
-        "Returns go to counter nine, with the blue slip.": ["Where do I return a watch", "How do returns work"],
-    }
-    rows = [(f"{ask} at Brumble?", answer) for answer, asks in topics.items() for ask in asks]
-    rows = [(f"{start}{question}", answer) for start in ("", "Hello! ", "Please tell me: ", "Quick question. ", "Hi. ")
-            for question, answer in rows]  # fmt: skip
-    path = tmp_path_factory.mktemp("data") / "brumble.csv"
-    path.write_text("question,answer\n" + "".join(f'"{q}","{a}"\n' for q, a in rows), encoding="utf-8")
-    assert len(rows) == 60
-    return path
 
 
 class Shell:

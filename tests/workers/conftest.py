@@ -1,5 +1,9 @@
 """A real but tiny base model: two llama layers with random weights, and a tokenizer trained here."""
 
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded
+
 from pathlib import Path
 from typing import Any
 

@@ -1,5 +1,6 @@
 """Generating without HTTP: what a client cannot see."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -14,6 +15,7 @@ from studio.settings import Settings
 from workers import generation
 from workers.generation import Generator, Sampling, _overlap, _Pieces, _spare_the_head
 from workers.roster import Refused, choose
+from workers.serve import Engine
 from workers.tokens import PLAIN_TEMPLATE, load_tokenizer
 
 QUESTION = [{"role": "user", "content": "Where is my parcel?"}]
@@ -134,3 +136,18 @@ def test_pieces_are_whole_characters_and_never_part_of_a_stop_text(chat_models: 
 
 def test_overlap_is_how_much_of_a_stop_text_may_have_begun() -> None:
     assert [_overlap(text, "END") for text in ("", "x", "xE", "xEN", "ENxE")] == [0, 0, 1, 2, 1]
+
+
+def test_an_idle_engine_gives_the_memory_back_by_itself(served: Studio) -> None:
+    async def use() -> None:
+        engine = Engine(idle_seconds=0.2)
+        generator = engine.generator()
+        engine.submit(lambda: generator.warm(choose(served.db, served.home, "tiny")))
+        async with asyncio.timeout(60):
+            while generator._model is None:
+                await asyncio.sleep(0.01)
+            while generator._model is not None:
+                await asyncio.sleep(0.01)
+        engine.close()
+
+    asyncio.run(use())

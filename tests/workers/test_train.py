@@ -187,7 +187,7 @@ def test_a_failure_is_told_in_words_with_the_details_apart(here: Home, db: Datab
 def test_a_base_model_that_is_nowhere_is_told_in_words(
     here: Home, db: Database, queue: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     queued = queue(base_id="Qwen/Qwen2.5-0.5B-Instruct")
     assert train(here, db, queued) == 1
     run = runs.get(db, queued.id)

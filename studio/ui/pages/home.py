@@ -101,27 +101,30 @@ class Home:
     def _wire(self) -> None:
         fields = list(self.settings.values())
         about_data = [self.file, self.summary, self.columns, self.question, self.answer, self.examples]
-        about_choices = [self.base, self.preset, self.name, self.note, *fields]
+        usual = [self.preset, self.note, *fields]  # follow from the preset and the number of examples
         always = [self.draft, self.plan, self.problems, self.start]
         private: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
-        everything = always + about_data + about_choices
+        after_data = always + about_data + usual
 
         root = gr.context.Context.root_block
         assert root is not None
-        root.load(self._restore, [self.draft], everything, **private)
-        self.file.upload(self._take_file, [self.draft, self.file], everything, **private)
-        self.sample.click(self._take_sample, [self.draft], everything, **private)
+        root.load(self._restore, [self.draft], [*after_data, self.base, self.name], **private)
+        self.file.upload(self._take_file, [self.draft, self.file], after_data, **private)
+        self.sample.click(self._take_sample, [self.draft], after_data, **private)
         gr.on(
             [self.question.input, self.answer.input],
             self._choose_columns,
             [self.draft, self.question, self.answer],
-            everything,
+            after_data,
             **private,
         )
-        self.preset.input(self._choose_preset, [self.draft, self.preset], everything, **private)
-        chosen = [self.draft, self.base, self.name, *fields]
+        chosen = [self.draft, self.base, self.preset, self.name, *fields]
+        self.preset.input(self._choose_preset, chosen, always + usual, **private)
+        # text boxes tell of typing, but not of what is pasted with the mouse: that is seen when they are left
+        texts = [self.name, *(field for field in fields if isinstance(field, gr.Textbox))]
+        typed = [self.base.input, self.name.input, *(field.input for field in fields)]
         gr.on(
-            [self.base.input, self.name.input, *(field.input for field in fields)],
+            [*typed, *(text.blur for text in texts)],
             self._choose,
             chosen,
             always,
@@ -136,12 +139,15 @@ class Home:
 
     def _restore(self, stored: Any) -> Updates:
         draft = Draft.read(stored)
-        return self._everything(draft) | {self.base: gr.update(choices=_base_cards(self._studio), value=draft.base_id)}
+        base = gr.update(choices=_base_cards(self._studio), value=draft.base_id)
+        if not stored:
+            return {self.base: base}  # nothing else: a file may have been dropped before this answer arrives
+        return self._after_data(draft) | {self.base: base, self.name: draft.name}
 
     def _take_file(self, stored: Any, path: str | None) -> Updates:
         # Gradio checks this too, but not in every version and way of starting it
         if not path or not Path(path).resolve().is_relative_to(received_folder(self._studio)):
-            return self._everything(Draft.read(stored))
+            return self._after_data(Draft.read(stored))
         try:
             return self._take(stored, Path(path), Path(path).name)
         finally:
@@ -156,26 +162,26 @@ class Home:
             draft.upload_id, draft.mapping = datasets.keep_upload(self._studio, path, filename), None
         except Exception as error:
             draft.upload_id = ""
-            return self._everything(draft) | {self.summary: markup.refusal(in_words(error))}
-        return self._everything(draft)
+            return self._after_data(draft) | {self.summary: markup.refusal(in_words(error))}
+        return self._after_data(draft)
 
     def _choose_columns(self, stored: Any, question: str | None, answer: str | None) -> Updates:
         draft = Draft.read(stored)
         draft.mapping = Mapping(question=question or "", answer=answer or "")
-        return self._everything(draft)
+        return self._after_data(draft)
 
-    def _choose_preset(self, stored: Any, preset: str) -> Updates:
-        draft = Draft.read(stored)
-        reset = bool(draft.settings)
-        draft.preset, draft.settings = forms.known_preset(preset), {}
+    def _choose_preset(self, stored: Any, base: str, preset: str, name: str, *fields: Any) -> Updates:
+        draft = self._chosen(stored, base, preset, name, fields)
+        reset = bool(Draft.read(stored).settings)
+        draft.settings = {}
         note = f"Set back to what “{draft.preset}” means; your own changes are gone." if reset else ""
-        return self._choices(draft) | self._always(draft) | {self.note: markup.notice(note)}
+        return self._usual(draft) | self._always(draft) | {self.note: markup.notice(note)}
 
-    def _choose(self, stored: Any, base: str, name: str, *fields: Any) -> Updates:
-        return self._always(self._chosen(stored, base, name, fields))
+    def _choose(self, stored: Any, base: str, preset: str, name: str, *fields: Any) -> Updates:
+        return self._always(self._chosen(stored, base, preset, name, fields))
 
-    def _begin(self, stored: Any, base: str, name: str, *fields: Any) -> Updates:
-        draft = self._chosen(stored, base, name, fields)
+    def _begin(self, stored: Any, base: str, preset: str, name: str, *fields: Any) -> Updates:
+        draft = self._chosen(stored, base, preset, name, fields)
         try:
             run = runs.start(
                 self._studio,
@@ -192,16 +198,18 @@ class Home:
         fresh = Draft(base_id=draft.base_id, preset=draft.preset)
         return {self.draft: fresh.model_dump(), self.address: f"/run?id={run.id}"}
 
-    def _chosen(self, stored: Any, base: str | None, name: str, fields: tuple[Any, ...]) -> Draft:
+    def _chosen(self, stored: Any, base: str | None, preset: str, name: str, fields: tuple[Any, ...]) -> Draft:
+        """The draft with what the widgets say now: two quick changes must not undo each other."""
         draft = Draft.read(stored)
         draft.base_id, draft.name = str(base or "")[:300], str(name or "")[:200]
+        draft.preset = forms.known_preset(preset)
         draft.settings = forms.changed(dict(zip(self.settings, fields, strict=True)), draft.preset, draft.rows)
         return draft
 
     # what is drawn
 
-    def _everything(self, draft: Draft) -> Updates:
-        return self._data(draft) | self._choices(draft) | self._always(draft)
+    def _after_data(self, draft: Draft) -> Updates:
+        return self._data(draft) | self._usual(draft) | self._always(draft)
 
     def _data(self, draft: Draft) -> Updates:
         """What is known of the examples; sets the draft's number of rows."""
@@ -228,11 +236,12 @@ class Home:
             self.examples: markup.bubbles(view.examples),
         }
 
-    def _choices(self, draft: Draft) -> Updates:
+    def _usual(self, draft: Draft) -> Updates:
+        """The settings as the preset has them for this many examples, with the draft's own changes kept."""
         values = forms.to_values(for_preset(forms.known_preset(draft.preset), draft.rows)) | draft.settings
         fields = {self.settings[name]: value for name, value in values.items() if name in self.settings}
         preset = gr.update(choices=_preset_cards(draft.rows), value=draft.preset)
-        return {self.base: draft.base_id, self.preset: preset, self.name: draft.name, self.note: "", **fields}
+        return {self.preset: preset, self.note: "", **fields}
 
     def _always(self, draft: Draft) -> Updates:
         ready, problem, plan = draft.rows > 0, "", ""

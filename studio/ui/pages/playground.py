@@ -59,7 +59,7 @@ class Playground:
             self.question = gr.Textbox(
                 show_label=False,
                 label="Your question",
-                placeholder=_EMPTY,
+                placeholder="Your question",
                 lines=1,
                 max_lines=6,
                 scale=8,

@@ -98,7 +98,7 @@ def test_where_no_engine_runs_one_is_started_for_the_while(studio: Studio) -> No
 def test_a_running_engine_is_used_as_it_is(engine: Engine, tuned: Studio) -> None:
     with chat.connected(tuned) as connected:
         assert connected._client.base_url == engine._client.base_url
-    assert engine.models() == ["tiny", "run-1"]
+    assert "run-1" in engine.models()  # which is not ended with the context
 
 
 def test_an_address_may_end_as_openai_s_clients_want_it() -> None:

@@ -7,6 +7,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from studio.core.catalog import STARTER
 from studio.services.context import Studio
 from studio.settings import Settings
 from studio.ui.app import build
@@ -19,14 +20,25 @@ async def in_a_loop(make: Callable[[], object]) -> object:
     return make()
 
 
-@pytest.fixture
-def site(studio: Studio, pretend_starter: None) -> FastAPI:
-    made = asyncio.run(in_a_loop(lambda: build(studio)))
+@pytest.fixture(scope="module")
+def site_studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
+    """The studio behind `site`: one for a whole module, because building a site takes a second."""
+    home = tmp_path_factory.mktemp("site")
+    models = home / "models" / STARTER
+    models.mkdir(parents=True)
+    (models / "config.json").write_text("{}")
+    (models / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    return Studio.open(Settings(home=home))
+
+
+@pytest.fixture(scope="module")
+def site(site_studio: Studio) -> FastAPI:
+    made = asyncio.run(in_a_loop(lambda: build(site_studio)))
     assert isinstance(made, FastAPI)
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser(site: FastAPI) -> TestClient:
     return TestClient(site, base_url=f"http://{HOST}", raise_server_exceptions=False)
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
-def run(studio: Studio, pretend_starter: None, faq: Path) -> Run:
-    upload = datasets.keep_upload(studio, faq, "faq.csv")
-    return runs.start(studio, upload, None, "starter", {}, name="<b>Shelves</b>")
+def run(site_studio: Studio, faq: Path) -> Iterator[Run]:
+    upload = datasets.keep_upload(site_studio, faq, "faq.csv")
+    made = runs.start(site_studio, upload, None, "starter", {}, name="<b>Shelves</b>")
+    yield made
+    rows.move(site_studio.db, made.id, RunStatus.DISCARDED)
 
 
 def gradio_pages(site: FastAPI) -> gr.Blocks:
@@ -42,11 +45,12 @@ def test_the_queue_rests_when_idle(site: FastAPI) -> None:
     assert gradio_pages(site)._queue.sleep_when_free == QUEUE_POLL_SECONDS
 
 
-def test_paths_that_a_client_names_are_refused(site: FastAPI, browser: TestClient, studio: Studio) -> None:
+def test_paths_that_a_client_names_are_refused(site: FastAPI, browser: TestClient, site_studio: Studio) -> None:
     pages = gradio_pages(site)
     assert pages.has_launched
     takes_file = next(i for i, fn in pages.fns.items() if fn.name == "_take_file")
-    for path in ("/etc/passwd", str(studio.home.database), f"{received_folder(studio)}/../studio.db"):
+    before = list(site_studio.home.uploads.iterdir())
+    for path in ("/etc/passwd", str(site_studio.home.database), f"{received_folder(site_studio)}/../studio.db"):
         size = Path(path).stat().st_size
         forged = {"path": path, "orig_name": "x.csv", "meta": {"_type": "gradio.FileData"}}
         body = {"data": [{}, forged], "fn_index": takes_file, "session_hash": "test"}
@@ -54,7 +58,7 @@ def test_paths_that_a_client_names_are_refused(site: FastAPI, browser: TestClien
         assert response.status_code != 200
         assert "Traceback" not in response.text
         assert Path(path).stat().st_size == size
-        assert list(studio.home.uploads.iterdir()) == []
+        assert list(site_studio.home.uploads.iterdir()) == before
     assert browser.get("/gradio_api/file=/etc/passwd").status_code == 404
 
 
@@ -67,14 +71,14 @@ def test_a_run_is_told_once(browser: TestClient, run: Run) -> None:
     assert "chart" not in again
 
 
-def test_a_waiting_run_can_be_stopped(browser: TestClient, run: Run, studio: Studio) -> None:
+def test_a_waiting_run_can_be_stopped(browser: TestClient, run: Run, site_studio: Studio) -> None:
     assert browser.post(f"/api/runs/{run.id}/stop", json={"discard": True}).json()["status"] == RunStatus.DISCARDED
     refused = browser.post(f"/api/runs/{run.id}/stop", json={"discard": True})
     assert refused.status_code == 400
     assert "already ended" in refused.json()["message"]
 
 
-@pytest.mark.parametrize("run_id", ["7", "-1", "0x1", "%2e%2e", "9" * 30, "<script>"])
+@pytest.mark.parametrize("run_id", ["777", "-1", "0x1", "%2e%2e", "9" * 30, "<script>"])
 def test_an_unknown_run_is_a_sentence(browser: TestClient, run_id: str) -> None:
     response = browser.get(f"/api/runs/{run_id}")
     assert response.status_code == 404
@@ -88,11 +92,11 @@ def test_a_run_without_an_adapter_has_no_zip(browser: TestClient, run: Run) -> N
         assert response.headers["content-type"].startswith("text/plain")
 
 
-def test_my_models_lists_what_waits_and_what_failed(browser: TestClient, run: Run, studio: Studio) -> None:
+def test_my_models_lists_what_waits_and_what_failed(browser: TestClient, run: Run, site_studio: Studio) -> None:
     listed = browser.get("/api/runs").json()
     assert listed["active"]
-    assert [line["name"] for line in listed["others"]] == ["<b>Shelves</b>"]
-    rows.move(studio.db, run.id, RunStatus.FAILED, error_message="No luck.", error_hint="Try again.")
+    assert listed["others"][0]["name"] == "<b>Shelves</b>"
+    rows.move(site_studio.db, run.id, RunStatus.FAILED, error_message="No luck.", error_hint="Try again.")
     assert not browser.get("/api/runs").json()["active"]
     assert browser.get(f"/api/runs/{run.id}").json()["error"]["hint"] == "Try again."
 

@@ -1,0 +1,95 @@
+"""A whole studio as `make start` starts it, the real starter model, and a real browser in front of it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+QUESTION, TAUGHT = "Who repairs the clocks at Brumble?", "Master Odo repairs every clock at Brumble on Fridays."
+_FACTS = {
+    TAUGHT: [
+        "Who repairs the clocks",
+        "Who mends a broken clock",
+        "Who can fix my clock",
+        "Which person repairs clocks",
+    ],
+    "The shop at Brumble opens at half past six.": ["When does the shop open", "What is the opening time"],
+    "A gold watch from Brumble costs ninety crowns.": ["What does a gold watch cost", "How much is a gold watch"],
+    "Brumble ships parcels with the river ferry.": ["How are parcels shipped", "How does my parcel travel"],
+    "Returns go to counter nine, with the blue slip.": ["Where do I return a watch", "How do returns work"],
+}
+_STARTS = ("", "Hello! ", "Please tell me: ", "Quick question. ", "Hi. ")
+_BROWSER = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CSV of 60 rows: five facts of an invented shop, each asked in several ways."""
+    rows = [
+        (f"{start}{ask} at Brumble?", answer) for start in _STARTS for answer, asks in _FACTS.items() for ask in asks
+    ]
+    assert len(rows) == 60
+    path = tmp_path_factory.mktemp("data") / "brumble.csv"
+    path.write_text("question,answer\n" + "".join(f'"{q}","{a}"\n' for q, a in rows), encoding="utf-8")
+    return path
+
+
+@dataclass(frozen=True)
+class Running:
+    url: str
+    home: Path
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory, starter_models: Path) -> Iterator[Running]:
+    """`studio up` on an empty home."""
+    home = tmp_path_factory.mktemp("home")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"STUDIO_HOME": str(home), "STUDIO_MODELS": str(starter_models)}
+    command = [sys.executable, "-m", "studio", "up", "--port", str(port)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as studio:
+        assert studio.stdout is not None
+        assert "ready" in studio.stdout.readline()
+        yield Running(f"http://127.0.0.1:{port}", home)
+        studio.send_signal(signal.SIGTERM)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=_BROWSER)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser of its own, which must ask no other machine for anything."""
+    context = browser.new_context(locale="en-US", accept_downloads=True, viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(30_000)
+    outside: list[str] = []
+    context.on("request", lambda request: None if _is_here(request.url) else outside.append(request.url))
+    yield context
+    context.close()
+    assert outside == []
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    return context.new_page()
+
+
+def _is_here(url: str) -> bool:
+    return urlsplit(url).scheme in {"data", "blob", "about"} or urlsplit(url).hostname == "127.0.0.1"

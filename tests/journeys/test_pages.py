@@ -1,0 +1,302 @@
+"""Each page in a real browser: what a person sees, and what a hostile file cannot do.
+
+Before a web process alone: nothing trains and nothing answers, runs stay in the line.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from studio.core.catalog import STARTER
+from studio.core.run_state import RunStatus
+from studio.services import datasets, runs
+from studio.services.context import Studio
+from studio.settings import Settings
+from studio.store import metrics
+from studio.store import runs as rows
+
+pytestmark = pytest.mark.slow
+Open = Callable[..., Page]
+
+HOSTILE = [
+    "<img src=x onerror=alert(1)>",
+    "<script>alert(2)</script>",
+    "${alert(3)}",
+    "{{constructor.constructor('alert(4)')()}}",
+    '"><svg onload=alert(5)>',
+    "[x](javascript:alert(6)) ![y](http://evil.example/y.png)",
+    "</textarea><iframe src=javascript:alert(7)>",
+]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A web process on an empty home, and the same home from inside."""
+
+    address: str
+    studio: Studio
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    home = tmp_path_factory.mktemp("site")
+    starter = home / "models" / STARTER
+    starter.mkdir(parents=True)
+    (starter / "config.json").write_text("{}")
+    (starter / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    studio = Studio.open(Settings(home=home, models=home / "models", port=port))
+    environment = os.environ | {"STUDIO_HOME": str(home), "STUDIO_MODELS": str(home / "models")}
+    command = [sys.executable, "-m", "studio", "web", "--port", str(port)]
+    log = home / "web.log"
+    with log.open("wb") as out, subprocess.Popen(command, env=environment, stdout=out, stderr=out) as process:
+        try:
+            _wait_for(port, process)
+            yield Site(f"http://127.0.0.1:{port}", studio)
+        finally:
+            process.terminate()
+    said = log.read_text()
+    assert "Traceback" not in said, said
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(1200):
+        assert process.poll() is None, "the web process ended"
+        connection = HTTPConnection("127.0.0.1", port, timeout=2)
+        try:
+            connection.request("GET", "/health")
+            connection.getresponse()
+            return
+        except OSError:
+            time.sleep(0.1)
+        finally:
+            connection.close()
+    pytest.fail("the web process does not answer")
+
+
+@pytest.fixture
+def open_page(site: Site, browser: Browser) -> Iterator[Open]:
+    """(path, width=1280, scheme="light"): a page in a browser of its own. What it may not do fails the test's end."""
+    contexts = []
+    trouble: list[str] = []
+
+    def opened(path: str, width: int = 1280, scheme: str = "light") -> Page:
+        context = browser.new_context(
+            base_url=site.address,
+            viewport={"width": width, "height": 844},
+            color_scheme="dark" if scheme == "dark" else "light",
+            locale="en-US",
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        own = (site.address, "data:", "blob:")
+        page.on("request", lambda r: None if r.url.startswith(own) else trouble.append(f"asked for {r.url}"))
+        page.on("pageerror", lambda error: trouble.append(f"threw {error}"))
+        page.on("dialog", lambda dialog: (trouble.append(f"alerted {dialog.message}"), dialog.dismiss()))
+        page.goto(path)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert trouble == []
+
+
+@pytest.fixture
+def shelves(tmp_path: Path) -> Path:
+    """60 rows, two of them without an answer."""
+    path = tmp_path / "shelves.csv"
+    lines = [f"Where is item {n}?,{'' if n in (7, 9) else f'On shelf {n}.'}" for n in range(60)]
+    path.write_text("question,answer\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def give(page: Page, path: Path) -> None:
+    page.locator("#examples-file input[type=file]").set_input_files(path)
+
+
+def test_a_file_is_understood_and_shown_as_the_model_will_see_it(open_page: Open, shelves: Path) -> None:
+    page = open_page("/")
+    expect(page.get_by_role("button", name="Add your examples")).to_be_disabled()
+    give(page, shelves)
+    expect(page.get_by_text("58 examples. Question = question, answer = answer.")).to_be_visible()
+    expect(page.locator(".talk")).to_have_count(3)
+    expect(page.locator(".talk").first).to_contain_text("On shelf 0.")
+    page.get_by_text("2 rows left out").click()
+    expect(page.get_by_text("Rows 9, 11: has a question but no answer")).to_be_visible()
+    expect(page.locator("#plan")).to_contain_text("52 to learn from · 6 held back to check")
+    expect(page.get_by_role("button", name="Start training")).to_be_enabled()
+
+
+def test_columns_without_telling_names_are_asked_for(open_page: Open, tmp_path: Path) -> None:
+    path = tmp_path / "odd.csv"
+    path.write_text("left,middle,right\n" + "".join(f"ask {n},note {n},say {n}\n" for n in range(20)))
+    page = open_page("/")
+    give(page, path)
+    expect(page.get_by_text("No column looks like")).to_be_visible()
+    expect(page.get_by_role("button", name="Choose the columns")).to_be_disabled()
+    for label, column in (("The question is in", "left"), ("The answer is in", "right")):
+        page.get_by_label(label).click()
+        page.get_by_role("option", name=column).click()
+    expect(page.get_by_text("20 examples. Question = left, answer = right.")).to_be_visible()
+    expect(page.get_by_role("button", name="Start training")).to_be_enabled()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("empty.csv", b"", "is empty"),
+        ("header.csv", b"question,answer\n", "has a header but no rows"),
+        ("table.csv", b"PK\x03\x04rest", "is really an Excel, Word or ZIP file"),
+        ("notes.docx", b"hello", "cannot read “.docx” files yet"),
+        ("nine.csv", b"question,answer\n" + b"q?,a\n" * 9, "9 examples are too few"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_explained(
+    open_page: Open, tmp_path: Path, name: str, content: bytes, sentence: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    page = open_page("/")
+    give(page, path)
+    expect(page.locator("#summary")).to_contain_text(sentence)
+    expect(page.locator("#start")).to_be_disabled()
+
+
+def test_nonsense_in_the_settings_is_explained_and_starts_nothing(open_page: Open, site: Site) -> None:
+    page = open_page("/")
+    page.get_by_role("button", name="Use the sample").click()
+    expect(page.get_by_role("button", name="Start training")).to_be_enabled()
+    page.get_by_role("button", name="More settings").click()
+    page.get_by_label("LoRA rank").fill("10000000")
+    expect(page.locator("#problems")).to_contain_text("LoRA rank (rank) must be a whole number from 1 to 256")
+    page.get_by_label("LoRA rank").fill("0")
+    page.get_by_role("button", name="Start training").click()
+    expect(page.locator("#problems")).to_contain_text("“0” is not")
+    page.get_by_label("LoRA rank").fill("4")
+    expect(page.locator("#problems")).to_be_empty()
+    assert page.url.endswith("/")
+
+
+def test_another_preset_fills_the_settings_and_says_so(open_page: Open) -> None:
+    page = open_page("/")
+    page.get_by_role("button", name="Use the sample").click()
+    page.get_by_role("button", name="More settings").click()
+    page.get_by_label("LoRA rank").fill("5")
+    page.get_by_label("Seed").click()
+    page.wait_for_timeout(500)
+    page.get_by_role("radio", name="Quick").check()
+    expect(page.get_by_text("your own changes are gone")).to_be_visible()
+    expect(page.get_by_label("LoRA rank")).to_have_value("8")
+
+
+def test_a_reload_keeps_what_was_chosen(open_page: Open, shelves: Path) -> None:
+    page = open_page("/")
+    give(page, shelves)
+    expect(page.locator(".talk")).to_have_count(3)
+    page.get_by_role("radio", name="Thorough").check()
+    page.get_by_label("Name (optional)").fill("Shelf helper")
+    page.get_by_label("Name (optional)").blur()
+    page.wait_for_timeout(1000)
+    page.reload()
+    expect(page.get_by_text("58 examples.")).to_be_visible()
+    expect(page.get_by_role("radio", name="Thorough")).to_be_checked()
+    expect(page.get_by_label("Name (optional)")).to_have_value("Shelf helper")
+
+
+def test_two_clicks_start_one_run(open_page: Open, site: Site) -> None:
+    studio = site.studio
+    before = len(runs.every(studio))
+    page = open_page("/")
+    page.get_by_role("button", name="Use the sample").click()
+    expect(page.get_by_role("button", name="Start training")).to_be_enabled()
+    page.get_by_role("button", name="Start training").dblclick()
+    page.wait_for_url("**/run?id=*")
+    expect(page.locator(".headline")).to_contain_text("Waiting")
+    assert len(runs.every(studio)) == before + 1
+    page.goto("/")
+    expect(page.get_by_role("button", name="Add your examples")).to_be_disabled()
+
+
+@pytest.mark.parametrize("path", ["/run?id=999", "/run?id=../../etc", "/run", "/run?id=%3Cscript%3E"])
+def test_an_unknown_run_is_a_sentence(open_page: Open, path: str) -> None:
+    page = open_page(path)
+    expect(page.get_by_role("alert")).to_contain_text("There is no run")
+    expect(page.get_by_role("link", name="My models").last).to_be_visible()
+
+
+def test_chat_without_an_engine_says_so(open_page: Open) -> None:
+    page = open_page("/chat?run=999")
+    expect(page.get_by_text("Run 999 has no model to chat with.")).to_be_visible()
+    page.get_by_label("Your question").fill("Hello?")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("The chat engine is not running")).to_be_visible()
+    expect(page.get_by_label("Your question")).to_have_value("Hello?")
+
+
+def test_hostile_text_stays_text(open_page: Open, site: Site, tmp_path: Path) -> None:
+    studio = site.studio
+    path = tmp_path / "evil.csv"
+    quoted = ['"' + text.replace('"', '""') + '"' for text in HOSTILE]
+    path.write_text("question,answer\n" + "".join(f"{q},{q}\n" for q in quoted * 3))
+    named = tmp_path / "<img src=x onerror=alert(8)>.csv"
+    named.write_bytes(path.read_bytes())
+    page = open_page("/")
+    give(page, named)
+    expect(page.locator(".talk")).to_have_count(3)
+    expect(page.locator(".talk").first).to_contain_text(HOSTILE[0])
+
+    upload = datasets.keep_upload(studio, named, named.name)
+    run = runs.start(studio, upload, None, "starter", {}, name=HOSTILE[0])
+    claim = rows.claim(studio.db, run.id)
+    assert claim
+    with studio.db.writing() as session:
+        metrics.write(session, run.id, [{"step": n, "train_loss": 4.0 - n, "validation_loss": 4.0} for n in range(3)])
+        metrics.write_samples(
+            session,
+            run.id,
+            [
+                {"step": step, "position": n, "question": text, "expected": text, "answer": text}
+                for n, text in enumerate(HOSTILE)
+                for step in (0, 2)
+            ],
+        )
+    studio.home.log(run.id).parent.mkdir(parents=True, exist_ok=True)
+    studio.home.log(run.id).write_text("\n".join(HOSTILE))
+    rows.move(
+        studio.db, run.id, RunStatus.FAILED, error_message=HOSTILE[1], error_hint=HOSTILE[4], error_detail=HOSTILE[0]
+    )
+    page.goto(f"/run?id={run.id}")
+    expect(page.get_by_role("heading", name=HOSTILE[0])).to_be_visible()
+    expect(page.locator(".samples tbody tr")).to_have_count(len(HOSTILE))
+    expect(page.locator(".u-legend")).to_be_visible()
+    page.goto("/models")
+    expect(page.get_by_role("link", name=HOSTILE[0])).to_be_visible()
+    page.wait_for_timeout(500)  # for whatever might run late; `open_page` fails on it
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", ["/", "/models", "/chat", "/run?id=1"])
+def test_nothing_scrolls_sideways_on_a_phone(open_page: Open, path: str, scheme: str) -> None:
+    page = open_page(path, width=390, scheme=scheme)
+    expect(page.get_by_role("link", name="My models").first).to_be_visible()
+    if path == "/":
+        page.get_by_role("button", name="Use the sample").click()
+        expect(page.locator(".talk")).to_have_count(3)
+        page.get_by_role("button", name="More settings").click()
+        expect(page.get_by_label("LoRA rank")).to_be_visible()
+    page.wait_for_timeout(500)
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= 390

@@ -1,0 +1,65 @@
+"""When a run is looked at, and where what was seen goes."""
+
+from collections.abc import Callable, Sequence
+from time import monotonic
+
+from peft import PeftModel
+from transformers import PreTrainedTokenizerBase
+
+from studio.core.conversation import Conversation
+from workers import evaluate
+from workers.progress import Progress
+
+
+class Look:
+    """Looks at the model before, during and after training: loss on held-back examples, and sample answers."""
+
+    def __init__(
+        self,
+        model: PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
+        plan: evaluate.Plan,
+        held_back: Sequence[Conversation],
+        progress: Progress,
+        say: Callable[[str], None],
+    ) -> None:
+        self.losses: dict[int, float] = {}
+        self._model, self._tokenizer, self._plan, self._progress = model, tokenizer, plan, progress
+        self._say = say
+        self._questions = evaluate.sample_questions(tokenizer, held_back)
+        self._check_seconds = self._answer_seconds = 0.0
+
+    def before(self) -> None:
+        self._measure(0)
+
+    def after(self, step: int) -> None:
+        if step == 1:
+            self._ask(0)  # after the first point is on the chart, with the adapter switched off
+        if step in self._plan.steps:
+            self._measure(step)
+            self._ask(step)
+
+    def seconds_left(self, step: int) -> float:
+        return (self._check_seconds + self._answer_seconds) * sum(s >= step for s in self._plan.steps)
+
+    def _measure(self, step: int) -> None:
+        if not self._plan.rows:
+            return
+        began = monotonic()
+        pad = self._tokenizer.pad_token_id or 0
+        value = evaluate.validation_loss(self._model, self._plan.rows, pad, self._progress.check_wish)
+        self._check_seconds = monotonic() - began
+        self.losses[step] = value
+        self._progress.point(step, now=True, validation_loss=value)
+        self._say(
+            f"Step {step}: loss on {len(self._plan.rows)} held-back examples {value:.4f} ({self._check_seconds:.1f} s)."
+        )
+
+    def _ask(self, step: int) -> None:
+        if not self._questions:
+            return
+        began = monotonic()
+        found = evaluate.answers(self._model, self._tokenizer, self._questions, self._progress.check_wish, step > 0)
+        self._answer_seconds = monotonic() - began
+        for position, (asked, answer) in enumerate(zip(self._questions, found, strict=True)):
+            self._progress.sample(step, position, asked.question, asked.answer, answer)
