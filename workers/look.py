@@ -10,6 +10,8 @@ from studio.core.conversation import Conversation
 from workers import evaluate
 from workers.progress import Progress
 
+LOOKING_SHARE = 0.15  # of the time; sample answers between the first and the last are left out beyond it
+
 
 class Look:
     """Looks at the model before, during and after training: loss on held-back examples, and sample answers."""
@@ -27,7 +29,8 @@ class Look:
         self._model, self._tokenizer, self._plan, self._progress = model, tokenizer, plan, progress
         self._say = say
         self._questions = evaluate.sample_questions(tokenizer, held_back)
-        self._check_seconds = self._answer_seconds = 0.0
+        self._check_seconds = self._answer_seconds = self._spent = 0.0
+        self._began = monotonic()
 
     def before(self) -> None:
         self._measure(0)
@@ -37,10 +40,16 @@ class Look:
             self._ask(0)  # after the first point is on the chart, with the adapter switched off
         if step in self._plan.steps:
             self._measure(step)
-            self._ask(step)
+            if step == max(self._plan.steps) or self._can_afford_answers():
+                self._ask(step)
+
+    def _can_afford_answers(self) -> bool:
+        elapsed = monotonic() - self._began
+        return self._spent + self._answer_seconds < LOOKING_SHARE * elapsed
 
     def seconds_left(self, step: int) -> float:
-        return (self._check_seconds + self._answer_seconds) * sum(s >= step for s in self._plan.steps)
+        checks = sum(s >= step for s in self._plan.steps)
+        return self._check_seconds * checks + (self._answer_seconds if checks else 0.0)
 
     def _measure(self, step: int) -> None:
         if not self._plan.rows:
@@ -49,6 +58,7 @@ class Look:
         pad = self._tokenizer.pad_token_id or 0
         value = evaluate.validation_loss(self._model, self._plan.rows, pad, self._progress.check_wish)
         self._check_seconds = monotonic() - began
+        self._spent += self._check_seconds
         self.losses[step] = value
         self._progress.point(step, now=True, validation_loss=value)
         self._say(
@@ -61,5 +71,6 @@ class Look:
         began = monotonic()
         found = evaluate.answers(self._model, self._tokenizer, self._questions, self._progress.check_wish, step > 0)
         self._answer_seconds = monotonic() - began
+        self._spent += self._answer_seconds
         for position, (asked, answer) in enumerate(zip(self._questions, found, strict=True)):
             self._progress.sample(step, position, asked.question, asked.answer, answer)

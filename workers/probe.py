@@ -7,6 +7,7 @@ import json
 import os
 import platform
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -34,7 +35,9 @@ class Machine:
         return dtype
 
 
+@cache
 def probe() -> Machine:
+    """Looks once in a process."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda":
         properties = torch.cuda.get_device_properties(0)

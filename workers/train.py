@@ -27,6 +27,7 @@ import sys
 import traceback
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,9 @@ from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerBase, set_seed
 from transformers.utils import logging as transformers_logging
 
-from studio.core.catalog import CATALOG
+from studio.core.catalog import CATALOG, STARTER
 from studio.core.conversation import read_jsonl
+from studio.core.errors import StudioError
 from studio.core.lifeline import end_with_parent
 from studio.core.recipe import Recipe
 from studio.core.run_state import Phase, RunStatus, Wish
@@ -247,6 +249,16 @@ def _say(sentence: str) -> None:
     print(sentence, flush=True)
 
 
+def _warm_up(home: Home) -> None:
+    """Pay now for what only a first run pays: late imports, set-up of kernels, the base's fingerprint."""
+    machine = probe()
+    with suppress(StudioError):  # a starter model that cannot be used is told to whoever wants to train it
+        if base := base_models.find(home.models, STARTER):
+            load_tokenizer(base.path)
+            load_base(base, 4, machine)
+            base_models.fingerprint(base.path)
+
+
 def _quiet_libraries() -> None:
     """The log is for people: what libraries say about themselves is left out."""
     warnings.simplefilter("ignore")
@@ -285,6 +297,7 @@ def main(given: list[str] | None = None) -> int:
     chosen = {"home": options.home, "models": options.models}
     home = Home.at(Settings(**{name: path for name, path in chosen.items() if path}))
     if options.standby:
+        _warm_up(home)
         line = sys.stdin.readline()
         if not line.strip():
             return 0

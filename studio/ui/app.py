@@ -22,7 +22,6 @@ from studio.ui.pages import adapters, home, playground, runs
 from studio.ui.pages.home import received_folder
 from studio.ui.routes import add_routes
 
-CHATS_AT_ONCE = 4
 UPLOAD_KEPT_SECONDS = 3600
 QUEUE_POLL_SECONDS = 0.05
 SHUTDOWN_SECONDS = 2
@@ -93,7 +92,6 @@ def _pages(studio: Studio) -> gr.Blocks:
     with pages.route("Chat", "chat", show_in_navbar=False):
         _navigation("/chat")
         playground.Playground(studio)
-    pages.queue(default_concurrency_limit=CHATS_AT_ONCE, api_open=False)
     return pages
 
 

@@ -83,7 +83,7 @@ def test_the_zip_works_without_the_studio(
         assert str(shell.home).encode() not in path.read_bytes()
         assert path.suffix not in {".bin", ".pt", ".pkl"}
     done = subprocess.run(
-        [sys.executable, "try_it.py", QUESTION, str(starter_models / "starter")],
+        [sys.executable, "try_it.py", str(starter_models / "starter"), QUESTION],
         cwd=tmp_path / "out", capture_output=True, text=True, timeout=300, env=os.environ | {"HF_HUB_OFFLINE": "1"},
     )  # fmt: skip
     assert TAUGHT in done.stdout, done.stdout + done.stderr

@@ -150,6 +150,7 @@ def test_columns_without_telling_names_are_asked_for(open_page: Open, tmp_path: 
     for label, column in (("The question is in", "left"), ("The answer is in", "right")):
         page.get_by_label(label).click()
         page.get_by_role("option", name=column).click()
+        expect(page.get_by_role("option")).to_have_count(0)  # it fades out
     expect(page.get_by_text("20 examples. Question = left, answer = right.")).to_be_visible()
     expect(page.get_by_role("button", name="Start training")).to_be_enabled()
 

@@ -69,7 +69,7 @@ def test_from_a_file_to_an_adapter_that_works_elsewhere(
     with zipfile.ZipFile(archive) as file:
         file.extractall(tmp_path / "out")
     done = subprocess.run(
-        [sys.executable, "try_it.py", QUESTION, str(starter_models / "starter")],
+        [sys.executable, "try_it.py", str(starter_models / "starter"), QUESTION],
         cwd=tmp_path / "out", capture_output=True, text=True, timeout=300, env=os.environ | {"HF_HUB_OFFLINE": "1"},
     )  # fmt: skip
     assert TAUGHT in done.stdout, done.stdout + done.stderr

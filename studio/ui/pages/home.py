@@ -168,11 +168,14 @@ class Home:
     def _choose_columns(self, stored: Any, question: str | None, answer: str | None) -> Updates:
         draft = Draft.read(stored)
         draft.mapping = Mapping(question=question or "", answer=answer or "")
-        return self._after_data(draft)
+        shown = self._after_data(draft)
+        for untouched in (self.question, self.answer, self.columns):  # an update would open its list again
+            shown.pop(untouched, None)
+        return shown
 
     def _choose_preset(self, stored: Any, base: str, preset: str, name: str, *fields: Any) -> Updates:
+        reset = bool(self._chosen(stored, base, Draft.read(stored).preset, name, fields).settings)
         draft = self._chosen(stored, base, preset, name, fields)
-        reset = bool(Draft.read(stored).settings)
         draft.settings = {}
         note = f"Set back to what “{draft.preset}” means; your own changes are gone." if reset else ""
         return self._usual(draft) | self._always(draft) | {self.note: markup.notice(note)}

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 Updates = dict[Any, Any]
 Turns = list[dict[str, Any]]
 
+CHATS_AT_ONCE = 4
 EXAMPLES_SHOWN = 3
 MAX_QUESTION_CHARS = 20_000
 _EMPTY = "Ask something from your own work."
@@ -107,7 +108,7 @@ class Playground:
             said,
             drawn,
             trigger_mode="once",
-            concurrency_id="chat",
+            concurrency_limit=CHATS_AT_ONCE,
             api_visibility="private",
             show_progress="hidden",
         )
