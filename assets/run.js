@@ -100,14 +100,14 @@ class RunPage {
     const stop = (label, discard) => element("button", {
       class: discard ? "button danger" : "button secondary", type: "button", onclick: () => this.stop(discard),
     }, label);
-    const link = (label, look, href, more = {}) => element("a", { class: `button ${look}`, href, ...more }, label);
+    const link = (label, look, href) => element("a", { class: `button ${look}`, href }, label);
     buttons.replaceChildren(...{
       adapter: () => [
         link("Chat with it", "primary", `/chat?run=${run.id}`),
-        link("Download adapter (.zip)", "secondary", `/download/run-${run.id}.zip`, { download: true }),
+        link("Download adapter (.zip)", "secondary", `/download/run-${run.id}.zip`),
       ],
       none: () => [link("New model", "primary", "/")],
-      queued: () => [stop("Take it out of the line", true)],
+      queued: () => [stop("Stop and discard", true)],
       running: () => [stop("Stop and keep", false), stop("Stop and discard", true)],
       keep: () => [stop("Stop and discard", true)],
       discard: () => [],
@@ -115,7 +115,7 @@ class RunPage {
   }
 
   async stop(discard) {
-    if (discard && !confirm("Stop this run and discard what it has learned so far?")) return;
+    if (discard && !confirm("Stop this run and discard what it may have learned?")) return;
     try {
       this.show(await request(`${this.path}/stop`, { discard }));
     } catch (error) {

@@ -97,7 +97,13 @@ class Playground:
             self._warm, [self.model], None, **aside
         )
         self.compare.input(lambda on: gr.update(visible=bool(on)), [self.compare], [self.original], **aside)
-        self.clear.click(lambda: ([], [], "", ""), None, [*chats, self.notice, self.foot], **aside)
+        gr.on(
+            [self.clear.click, self.tuned.clear, self.original.clear],
+            lambda: ([], [], "", ""),
+            None,
+            [*chats, self.notice, self.foot],
+            **aside,
+        )
         self.tuned.example_select(_picked, None, [self.question], **aside)
 
         said = [self.question, *chats, self.model, self.compare, self.temperature, self.max_tokens]
