@@ -105,8 +105,9 @@ class RunPage {
       adapter: () => [
         link("Chat with it", "primary", `/chat?run=${run.id}`),
         link("Download adapter (.zip)", "secondary", `/download/run-${run.id}.zip`),
+        link("Train again", "secondary", `/?from=${run.id}`),
       ],
-      none: () => [link("New model", "primary", "/")],
+      none: () => [link("Train again", "primary", `/?from=${run.id}`)],
       queued: () => [stop("Stop and discard", true)],
       running: () => [stop("Stop and keep", false), stop("Stop and discard", true)],
       keep: () => [stop("Stop and discard", true)],

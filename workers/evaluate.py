@@ -43,7 +43,8 @@ def plan(rows: Sequence[Row], total_steps: int, train_tokens: int) -> Plan:
     budget = int(train_tokens * CHECK_SHARE)
     tokens = sum(len(row.ids) for row in rows)
     checks = max(FEWEST_CHECKS, min(MOST_CHECKS, budget // tokens))
-    chosen, left = [], budget // checks
+    chosen: list[Row] = []
+    left = budget // checks
     for row in rows:
         left -= len(row.ids)
         if left < 0 and len(chosen) >= FEWEST_ROWS:

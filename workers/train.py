@@ -62,7 +62,7 @@ from workers.probe import Machine, probe
 from workers.progress import Progress, StopAsked
 from workers.starter import ensure_base
 from workers.tokens import Encoded, encode, load_tokenizer, pack, require_rows
-from workers.trainer import AnswerTrainer, Watch, arguments, peak_memory_gib, steps_in
+from workers.trainer import AnswerTrainer, Watch, arguments, peak_memory_gib
 
 ROWS_TOLD = 20  # numbers of skipped rows that the summary lists
 
@@ -103,10 +103,10 @@ def train(home: Home, run: Run, progress: Progress) -> Outcome:
     autocast = not lora.speed_up(model)
 
     rows = pack(encoded.rows, recipe.max_length) if recipe.packing else encoded.rows
-    total_steps = steps_in(recipe, len(rows))
+    total_steps = recipe.steps(len(rows))
     progress.tell(total_steps=total_steps)
     batches = ByLength([len(row.ids) for row in rows], recipe.batch_size, recipe.seed)
-    an_epoch = steps_in(recipe.model_copy(update={"epochs": 1, "max_steps": 0}), len(rows))
+    an_epoch = recipe.model_copy(update={"epochs": 1, "max_steps": 0}).steps(len(rows))
     plan = evaluate.plan(checked.rows, total_steps, sum(batches.lengths) * total_steps // an_epoch)
     look = Look(model, tokenizer, plan, held_back, progress, _say)
     settings = arguments(recipe, machine, total_steps, home.run(run.id), autocast)

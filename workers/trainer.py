@@ -104,13 +104,6 @@ def arguments(recipe: Recipe, machine: Machine, total_steps: int, folder: Path, 
     )
 
 
-def steps_in(recipe: Recipe, rows: int) -> int:
-    """How many steps the recipe means for so many rows of tokens."""
-    batches = -(-rows // recipe.batch_size)
-    total = math.ceil(recipe.epochs * -(-batches // recipe.gradient_accumulation))
-    return max(1, min(total, recipe.max_steps or total))
-
-
 class Watch(TrainerCallback):
     """Reports every step, looks at the model when `look` wants to, and ends training when the user wishes."""
 
@@ -144,9 +137,8 @@ class Watch(TrainerCallback):
         self.progress.check()
         control.should_training_stop |= self.progress.wish is not None
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
-    ) -> None:
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **about: Any) -> None:
+        logs: dict[str, float] = about["logs"]
         if "loss" not in logs:
             return  # the Trainer's own closing words
         step, loss = state.global_step, logs["loss"]

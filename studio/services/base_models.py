@@ -8,6 +8,8 @@ from studio.core.errors import ModelError
 from studio.services.context import Studio
 from studio.store import base_models
 
+_UNKNOWN_PARAMETERS = 7_000_000_000
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -50,6 +52,18 @@ def usable(studio: Studio, model_id: str, typed_by_operator: bool = False) -> st
             return model_id
     known = ", ".join(c.id for c in choices(studio))
     raise ModelError(f"There is no base model “{model_id[:80]}”.", f"Choose one of: {known}.")
+
+
+def parameters(studio: Studio, model_id: str) -> int:
+    """The model's size; that of a common big one if neither the catalog nor its files tell."""
+    known = CATALOG.get(model_id)
+    if known:
+        return known.parameters
+    try:
+        model = base_models.find(studio.home.models, model_id)
+        return base_models.parameters(model.path) if model else _UNKNOWN_PARAMETERS
+    except (ModelError, ValueError, KeyError):
+        return _UNKNOWN_PARAMETERS
 
 
 def display_name(model_id: str) -> str:

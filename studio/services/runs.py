@@ -49,14 +49,15 @@ def start(
     Raises DataError, RecipeError or ModelError, in words, before anything is queued.
     """
     base_id = base_models.usable(studio, base_id, typed_by_operator)
-    recipe_for_rows = build(choices, datasets.preview(studio, upload_id, mapping).usable_rows)
+    rows = datasets.preview(studio, upload_id, mapping).usable_rows
+    recipe = build(choices, rows, base_models.parameters(studio, base_id))
     dataset = datasets.make(studio, upload_id, mapping)
-    held_back = validation_count(dataset.usable_rows, recipe_for_rows.validation_fraction)
+    held_back = validation_count(dataset.usable_rows, recipe.validation_fraction)
     run = runs.create(
         studio.db,
         name=name.strip()[:80] or dataset.name.replace("-", " ").replace("_", " ").strip().capitalize(),
         request_key=request_key,
-        recipe=recipe_for_rows.model_dump(),
+        recipe=recipe.model_dump(),
         dataset_id=dataset.id,
         data={
             "rows": dataset.usable_rows,
@@ -68,6 +69,39 @@ def start(
     )
     studio.doorbell.ring(run.id)
     return run
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recipe means for so many usable rows."""
+
+    train_rows: int
+    validation_rows: int
+    steps: int
+
+
+def plan(rows: int, recipe: Recipe) -> Plan:
+    held_back = validation_count(rows, recipe.validation_fraction)
+    return Plan(rows - held_back, held_back, recipe.steps(rows - held_back))
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run was started with, to start another like it."""
+
+    upload_id: str
+    mapping: Mapping
+    base_id: str
+    recipe: Recipe
+    name: str
+
+
+def start_of(studio: Studio, run_id: int) -> Start:
+    """Raises NotFound if there is no such run."""
+    run = runs.get(studio.db, run_id)
+    dataset = get_dataset(studio.db, run.dataset_id)
+    upload_id = datasets.keep_upload(studio, studio.home.dataset(dataset.id) / dataset.filename, dataset.filename)
+    return Start(upload_id, Mapping(**dataset.mapping), run.base_id, Recipe.model_validate(run.recipe), run.name)
 
 
 def stop(studio: Studio, run_id: int, discard: bool) -> Run:

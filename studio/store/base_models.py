@@ -7,7 +7,9 @@ import json
 import mmap
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from math import prod
 from pathlib import Path
+from typing import Any
 
 from studio.core.catalog import CATALOG
 from studio.core.errors import ModelError
@@ -102,22 +104,33 @@ def fingerprint(folder: Path) -> str:
     return digest
 
 
+def parameters(folder: Path) -> int:
+    """How many numbers its tensors hold, read from the files' headers."""
+    return sum(prod(entry["shape"]) for path in weights(folder) for entry in _header(path)[0].values())
+
+
 def _digest(files: list[Path]) -> str:
     tensors: dict[str, tuple[Path, int, int, str]] = {}
     for path in files:
-        with path.open("rb") as file:
-            header_size = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(header_size))
+        header, data_start = _header(path)
         for name, entry in header.items():
-            if name != "__metadata__":
-                start, end = (8 + header_size + offset for offset in entry["data_offsets"])
-                tensors[name] = (path, start, end, f"{name}:{entry['dtype']}:{entry['shape']}")
+            start, end = (data_start + offset for offset in entry["data_offsets"])
+            tensors[name] = (path, start, end, f"{name}:{entry['dtype']}:{entry['shape']}")
     total = sha256()
     maps = {path: _map(path) for path in files}
     for _, (path, start, end, title) in sorted(tensors.items()):
         total.update(title.encode())
         total.update(memoryview(maps[path])[start:end])
     return total.hexdigest()
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """(name -> dtype, shape and data_offsets; where the data begin)"""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+    header.pop("__metadata__", None)
+    return header, 8 + size
 
 
 def _map(path: Path) -> mmap.mmap:

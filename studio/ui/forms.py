@@ -6,12 +6,12 @@ import gradio as gr
 from gradio.components import Component
 from pydantic.fields import FieldInfo
 
-from studio.core.recipe import ADVANCED_FIELDS, PRESETS, Preset, Recipe, for_preset
+from studio.core.recipe import ADVANCED_FIELDS, PRESETS, Preset, Recipe
 
 
 def widgets() -> dict[str, Any]:
     """One widget a field of “More settings”, in the recipe's order; to be called inside a Gradio layout."""
-    start = to_values(for_preset("balanced", 0))
+    start = to_values(Recipe())
     return {name: _widget(name, Recipe.model_fields[name], start[name]) for name in ADVANCED_FIELDS}
 
 
@@ -26,10 +26,10 @@ def to_choices(values: dict[str, Any]) -> dict[str, Any]:
     return {name: _whole(value) for name, value in values.items() if name in ADVANCED_FIELDS}
 
 
-def changed(values: dict[str, Any], preset: str, rows: int) -> dict[str, Any]:
-    """Only the choices that differ from what the preset says for so many examples."""
-    usual = to_choices(to_values(for_preset(known_preset(preset), rows)))
-    return {name: value for name, value in to_choices(values).items() if value != usual[name]}
+def changed(values: dict[str, Any], usual: Recipe) -> dict[str, Any]:
+    """Only the choices that differ from the `usual` recipe."""
+    usual_choices = to_choices(to_values(usual))
+    return {name: value for name, value in to_choices(values).items() if value != usual_choices[name]}
 
 
 def known_preset(text: Any) -> Preset:

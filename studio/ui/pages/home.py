@@ -5,7 +5,6 @@ what to draw; they run outside Gradio's queue, because nothing here takes long e
 """
 
 import logging
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from studio.core.mapping import Mapping
 from studio.core.recipe import PRESETS, Recipe, build, for_preset
 from studio.services import base_models, datasets, runs
 from studio.services.context import Studio
-from studio.services.runs import validation_count  # type: ignore[attr-defined]
 from studio.ui import forms, markup, words
 from studio.ui.draft import Draft
 from studio.ui.markup import html
@@ -78,7 +76,7 @@ class Home:
         with gr.Column(elem_classes="step-block"):
             html(markup.step(3, "How long"))
             self.preset = gr.Radio(
-                _preset_cards(0),
+                _preset_cards(0, 0),
                 value="balanced",
                 show_label=False,
                 label="How long",
@@ -120,9 +118,10 @@ class Home:
         )
         chosen = [self.draft, self.base, self.preset, self.name, *fields]
         self.preset.input(self._choose_preset, chosen, always + usual, **private)
+        self.base.input(self._choose_base, chosen, always + usual, **private)
         # text boxes tell of typing, but not of what is pasted with the mouse: that is seen when they are left
         texts = [self.name, *(field for field in fields if isinstance(field, gr.Textbox))]
-        typed = [self.base.input, self.name.input, *(field.input for field in fields)]
+        typed = [self.name.input, *(field.input for field in fields)]
         gr.on(
             [*typed, *(text.blur for text in texts)],
             self._choose,
@@ -137,12 +136,31 @@ class Home:
 
     # what events do
 
-    def _restore(self, stored: Any) -> Updates:
-        draft = Draft.read(stored)
+    def _restore(self, stored: Any, request: gr.Request) -> Updates:
+        again, trouble = request.query_params.get("from"), ""
+        try:
+            draft = self._like_run(again) if again else Draft.read(stored)
+        except Exception as error:
+            draft, trouble = Draft.read(stored), _problem(in_words(error))
         base = gr.update(choices=_base_cards(self._studio), value=draft.base_id)
-        if not stored:
+        if not stored and not again:
             return {self.base: base}  # nothing else: a file may have been dropped before this answer arrives
-        return self._after_data(draft) | {self.base: base, self.name: draft.name}
+        shown = self._after_data(draft) | {self.base: base, self.name: draft.name}
+        return shown | ({self.problems: trouble} if trouble else {})
+
+    def _like_run(self, run: str) -> Draft:
+        """A draft with everything as it was when that run was started."""
+        start = runs.start_of(self._studio, runs.parse_id(run))
+        draft = Draft(
+            upload_id=start.upload_id,
+            mapping=start.mapping,
+            rows=datasets.preview(self._studio, start.upload_id, start.mapping).usable_rows,
+            base_id=start.base_id,
+            preset=start.recipe.preset,
+            name=start.name,
+        )
+        draft.settings = forms.changed(forms.to_values(start.recipe), self._usual_recipe(draft))
+        return draft
 
     def _take_file(self, stored: Any, path: str | None) -> Updates:
         # Gradio checks this too, but not in every version and way of starting it
@@ -180,6 +198,11 @@ class Home:
         note = f"Set back to what “{draft.preset}” means; your own changes are gone." if reset else ""
         return self._usual(draft) | self._always(draft) | {self.note: markup.notice(note)}
 
+    def _choose_base(self, stored: Any, base: str, preset: str, name: str, *fields: Any) -> Updates:
+        draft = self._chosen(stored, Draft.read(stored).base_id, preset, name, fields)
+        draft.base_id = str(base or "")[:300]
+        return self._usual(draft) | self._always(draft)
+
     def _choose(self, stored: Any, base: str, preset: str, name: str, *fields: Any) -> Updates:
         return self._always(self._chosen(stored, base, preset, name, fields))
 
@@ -206,7 +229,7 @@ class Home:
         draft = Draft.read(stored)
         draft.base_id, draft.name = str(base or "")[:300], str(name or "")[:200]
         draft.preset = forms.known_preset(preset)
-        draft.settings = forms.changed(dict(zip(self.settings, fields, strict=True)), draft.preset, draft.rows)
+        draft.settings = forms.changed(dict(zip(self.settings, fields, strict=True)), self._usual_recipe(draft))
         return draft
 
     # what is drawn
@@ -239,17 +262,23 @@ class Home:
             self.examples: markup.bubbles(view.examples),
         }
 
+    def _usual_recipe(self, draft: Draft) -> Recipe:
+        return for_preset(forms.known_preset(draft.preset), draft.rows, self._parameters(draft))
+
+    def _parameters(self, draft: Draft) -> int:
+        return base_models.parameters(self._studio, draft.base_id)
+
     def _usual(self, draft: Draft) -> Updates:
-        """The settings as the preset has them for this many examples, with the draft's own changes kept."""
-        values = forms.to_values(for_preset(forms.known_preset(draft.preset), draft.rows)) | draft.settings
+        """The settings as the preset has them for these examples and this model, with the draft's own changes kept."""
+        values = forms.to_values(self._usual_recipe(draft)) | draft.settings
         fields = {self.settings[name]: value for name, value in values.items() if name in self.settings}
-        preset = gr.update(choices=_preset_cards(draft.rows), value=draft.preset)
+        preset = gr.update(choices=_preset_cards(draft.rows, self._parameters(draft)), value=draft.preset)
         return {self.preset: preset, self.note: "", **fields}
 
     def _always(self, draft: Draft) -> Updates:
         ready, problem, plan = draft.rows > 0, "", ""
         try:
-            recipe = build({"preset": draft.preset} | draft.settings, draft.rows)
+            recipe = build({"preset": draft.preset} | draft.settings, draft.rows, self._parameters(draft))
             plan = _plan(recipe, draft.rows) if ready else ""
         except RecipeError as error:
             problem = _problem(error)
@@ -272,13 +301,10 @@ def _problem(error: StudioError) -> str:
 
 def _plan(recipe: Recipe, rows: int) -> str:
     """“162 to learn from · 18 held back to check · about 5 passes, 205 steps”."""
-    held_back = validation_count(rows, recipe.validation_fraction)
-    steps = ceil((rows - held_back) / (recipe.batch_size * recipe.gradient_accumulation)) * recipe.epochs
-    steps = min(ceil(steps), recipe.max_steps) if recipe.max_steps else ceil(steps)
-    checked = f"{held_back:,} held back to check" if held_back else "none held back to check"
-    return (
-        f"{rows - held_back:,} to learn from · {checked} · {words.passes(recipe.epochs)}, {words.count(steps, 'step')}"
-    )
+    plan = runs.plan(rows, recipe)
+    checked = f"{plan.validation_rows:,} held back to check" if plan.validation_rows else "none held back to check"
+    passes = f"{words.passes(recipe.epochs)}, {words.count(plan.steps, 'step')}"
+    return f"{plan.train_rows:,} to learn from · {checked} · {passes}"
 
 
 def _base_cards(studio: Studio) -> list[tuple[str, str]]:
@@ -293,9 +319,9 @@ def _base_cards(studio: Studio) -> list[tuple[str, str]]:
     ]
 
 
-def _preset_cards(rows: int) -> list[tuple[str, str]]:
+def _preset_cards(rows: int, parameters: int) -> list[tuple[str, str]]:
     def reads(preset: str) -> str:
-        recipe = for_preset(forms.known_preset(preset), rows)
+        recipe = for_preset(forms.known_preset(preset), rows, parameters)
         return f"\nReads your examples {recipe.epochs:g} time{'' if recipe.epochs == 1 else 's'}" if rows else ""
 
     return [(f"{preset.capitalize()}\n{_PRESET_WORDS[preset]}{reads(preset)}", preset) for preset in PRESETS]

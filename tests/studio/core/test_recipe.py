@@ -11,15 +11,33 @@ ANYTHING = st.text(max_size=20) | st.floats() | st.integers() | st.none()
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_is_a_whole_recipe(preset: str) -> None:
-    assert build({"preset": preset}, 100) == for_preset(preset, 100)
+    assert build({"preset": preset}, 100, 10**8) == for_preset(preset, 100, 10**8)
 
 
 def test_few_examples_are_read_more_often() -> None:
-    assert for_preset("balanced", 60).epochs > for_preset("balanced", 1000).epochs
+    assert for_preset("balanced", 60, 10**8).epochs > for_preset("balanced", 1000, 10**8).epochs
+
+
+def test_big_models_are_corrected_more_gently() -> None:
+    rates = [for_preset("balanced", 100, size).learning_rate for size in (10**8, 5 * 10**8, 2 * 10**9, 7 * 10**9)]
+    assert rates == sorted(set(rates), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("choices", "rows", "steps"),
+    [
+        ({"epochs": 2}, 10, 6),  # 3 batches of 4, the last one short
+        ({"epochs": 2, "gradient_accumulation": 2}, 10, 4),
+        ({"epochs": 0.1}, 10, 1),
+        ({"epochs": 100, "max_steps": 7}, 10, 7),
+    ],
+)
+def test_steps_are_counted_as_they_are_made(choices: dict[str, float], rows: int, steps: int) -> None:
+    assert build(choices, rows, 10**8).steps(rows) == steps
 
 
 def test_own_choices_lie_over_the_preset() -> None:
-    recipe = build({"preset": "quick", "rank": "4", "target_modules": "q_proj, v_proj"}, 100)
+    recipe = build({"preset": "quick", "rank": "4", "target_modules": "q_proj, v_proj"}, 100, 10**8)
     assert (recipe.preset, recipe.rank, recipe.target_modules) == ("quick", 4, ["q_proj", "v_proj"])
 
 
@@ -34,27 +52,27 @@ def test_own_choices_lie_over_the_preset() -> None:
 )  # fmt: skip
 def test_nonsense_is_refused_in_words_under_its_own_name(name: str, value: object) -> None:
     with pytest.raises(RecipeError) as caught:
-        build({name: value}, 100)
+        build({name: value}, 100, 10**8)
     assert list(caught.value.fields) == [name]
     assert str(Recipe.model_fields[name].title) in caught.value.fields[name]
 
 
 def test_an_unknown_setting_names_the_likely_one() -> None:
     with pytest.raises(RecipeError, match="Did you mean “learning_rate”"):
-        build({"learning_rat": 1}, 100)
+        build({"learning_rat": 1}, 100, 10**8)
 
 
 @given(st.dictionaries(st.sampled_from(sorted(Recipe.model_fields)), ANYTHING, max_size=3))
 def test_no_choice_ends_in_anything_but_a_recipe_or_a_sentence(choices: dict[str, object]) -> None:
     try:
-        assert isinstance(build(choices, 100), Recipe)
+        assert isinstance(build(choices, 100, 10**8), Recipe)
     except RecipeError as error:
         assert set(error.fields) <= set(choices) and all(error.fields.values())
 
 
 def test_yaml_round_trip_repeats_the_recipe() -> None:
-    recipe = build({"preset": "thorough", "target_modules": "q_proj", "learning_rate": "2e-5"}, 77)
-    assert build(parse_yaml(recipe.as_yaml()), 5) == recipe
+    recipe = build({"preset": "thorough", "target_modules": "q_proj", "learning_rate": "2e-5"}, 77, 10**9)
+    assert build(parse_yaml(recipe.as_yaml()), 5, 10**8) == recipe
 
 
 @pytest.mark.parametrize("text", ["rank: [", "- 1\n- 2", "just words"])

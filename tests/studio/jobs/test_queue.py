@@ -19,7 +19,7 @@ def test_a_message_that_this_studio_did_not_sign_is_not_opened(home: Home) -> No
     opened: list[int] = []
     consumer = Doorbell(home, answer=opened.append)
     consumer.huey.storage.enqueue(pickle.dumps(("anything", "at all")))
-    with pytest.raises(ValueError, match="Separator|Signature"):
+    with pytest.raises(ValueError, match=r"Separator|Signature"):
         consumer.huey.dequeue()
     assert not opened and consumer.huey.dequeue() is None
 

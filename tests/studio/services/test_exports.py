@@ -85,7 +85,7 @@ def test_file_names_are_plain(name: str, expected: str) -> None:
 
 def test_the_recipe_repeats_the_run(tuned: Studio) -> None:
     text = texts(exports.adapter_zip(tuned, 1))["recipe.yaml"]
-    assert build(parse_yaml(text), rows=999) == Recipe.model_validate(runs.get(tuned.db, 1).recipe)
+    assert build(parse_yaml(text), rows=999, parameters=1) == Recipe.model_validate(runs.get(tuned.db, 1).recipe)
     adapter = runs.adapter_of(tuned.db, 1)
     assert adapter
     assert f"# base model: tiny, fingerprint {adapter.base_fingerprint}" in text

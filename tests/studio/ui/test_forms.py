@@ -43,18 +43,18 @@ def test_every_field_has_a_widget_with_its_words(widgets: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_survives_the_form(widgets: dict[str, Any], preset: Any) -> None:
-    recipe = for_preset(preset, 180)
+    recipe = for_preset(preset, 180, 10**8)
     values = {name: through_a_browser(widgets[name], value) for name, value in forms.to_values(recipe).items()}
-    assert build({"preset": preset} | forms.to_choices(values), 180) == recipe
-    assert forms.changed(values, preset, 180) == {}
+    assert build({"preset": preset} | forms.to_choices(values), 180, 10**8) == recipe
+    assert forms.changed(values, recipe) == {}
 
 
 @pytest.mark.parametrize("name", ADVANCED_FIELDS)
 def test_a_changed_field_survives_the_form(widgets: dict[str, Any], name: str) -> None:
-    wanted = build({name: OTHER[name]}, 180)
+    wanted = build({name: OTHER[name]}, 180, 10**8)
     values = {key: through_a_browser(widgets[key], value) for key, value in forms.to_values(wanted).items()}
-    assert build(forms.to_choices(values), 180) == wanted
-    assert set(forms.changed(values, "balanced", 180)) == ({name} - {"method"})
+    assert build(forms.to_choices(values), 180, 10**8) == wanted
+    assert set(forms.changed(values, for_preset("balanced", 180, 10**8))) == ({name} - {"method"})
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_changed_field_survives_the_form(widgets: dict[str, Any], name: str) -
     [("rank", 0), ("rank", 10_000_000), ("rank", 2.5), ("rank", None), ("learning_rate", 0), ("target_modules", ".*(")],
 )
 def test_nonsense_is_passed_on_to_be_explained(name: str, value: Any) -> None:
-    values = forms.to_values(for_preset("balanced", 180)) | {name: value}
+    values = forms.to_values(for_preset("balanced", 180, 10**8)) | {name: value}
     with pytest.raises(RecipeError) as refused:
-        build(forms.to_choices(values), 180)
+        build(forms.to_choices(values), 180, 10**8)
     assert set(refused.value.fields) == {name}
