@@ -15,7 +15,7 @@ from threading import Thread
 from typing import Any
 
 from studio.core.catalog import STARTER
-from studio.core.errors import StudioError
+from studio.core.errors import DiskFull, StudioError, is_disk_full
 from studio.core.recipe import PRESETS, parse_settings, parse_yaml
 from studio.core.run_state import WITH_ADAPTER, RunStatus
 from studio.settings import Settings
@@ -31,6 +31,10 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)
+    except Exception as error:
+        if is_disk_full(error):
+            sys.exit(f"studio: {DiskFull()}")
+        raise
 
 
 def _parser() -> argparse.ArgumentParser:

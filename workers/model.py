@@ -13,6 +13,8 @@ from studio.core.errors import ModelError
 from studio.store.base_models import BaseModel
 from workers.probe import GIB, Machine
 
+SHORT_ROW = 256  # tokens
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -22,7 +24,16 @@ class Loaded:
     gib: float
 
 
-def load_base(base: BaseModel, bits: int, machine: Machine) -> Loaded:
+def attention_for(longest: int, machine: Machine) -> str:
+    """transformers' name of the attention that is fastest for rows of up to `longest` tokens.
+
+    On processors torch's fused attention has a slow backward pass, a fifth of a step at 256 tokens. The plain one keeps
+    all [longest, longest] weights, so it is for short rows only.
+    """
+    return "eager" if machine.device == "cpu" and longest <= SHORT_ROW else "sdpa"
+
+
+def load_base(base: BaseModel, bits: int, machine: Machine, attention: str = "sdpa") -> Loaded:
     """Raises ModelError, in words, if the weights cannot be loaded."""
     notice = ""
     if reason := machine.bits[bits]:
@@ -34,6 +45,7 @@ def load_base(base: BaseModel, bits: int, machine: Machine) -> Loaded:
             dtype=machine.dtype,
             device_map={"": machine.device},
             quantization_config=_quantization(bits, machine.dtype),
+            attn_implementation=attention,
             trust_remote_code=False,
             use_safetensors=True,
             local_files_only=True,

@@ -57,7 +57,7 @@ from studio.store.tables import Run
 from workers import evaluate, lora, loss, methods
 from workers.batches import ByLength
 from workers.look import Look
-from workers.model import Loaded, load_base
+from workers.model import Loaded, attention_for, load_base
 from workers.probe import Machine, probe
 from workers.progress import Progress, StopAsked
 from workers.starter import ensure_base
@@ -92,7 +92,9 @@ def train(home: Home, run: Run, progress: Progress) -> Outcome:
         encoded, checked = (encode(tokenizer, part, recipe.max_length) for part in (to_learn, held_back))
         require_rows(encoded, recipe.max_length)
         progress.check_wish()
-        loaded = load_base(base, recipe.bits, machine)
+        rows = pack(encoded.rows, recipe.max_length) if recipe.packing else encoded.rows
+        longest = max(len(row.ids) for row in [*rows, *checked.rows])
+        loaded = load_base(base, recipe.bits, machine, attention_for(longest, machine))
         progress.check_wish()
         fingerprint = reading.result()
     if loaded.notice:
@@ -102,7 +104,6 @@ def train(home: Home, run: Run, progress: Progress) -> Outcome:
     model = methods.attach(loaded.model, recipe, _public_name(base))
     autocast = not lora.speed_up(model)
 
-    rows = pack(encoded.rows, recipe.max_length) if recipe.packing else encoded.rows
     total_steps = recipe.steps(len(rows))
     progress.tell(total_steps=total_steps)
     batches = ByLength([len(row.ids) for row in rows], recipe.batch_size, recipe.seed)

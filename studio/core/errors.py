@@ -1,5 +1,7 @@
 """What a person reads when something cannot be done: what, where, and what to do next."""
 
+from errno import ENOSPC
+
 
 class StudioError(Exception):
     """Anything the studio refuses or could not finish. `message` says what and where, `hint` what to do next."""
@@ -31,3 +33,15 @@ class ModelError(StudioError):
 
 class NotFound(StudioError):
     """A run, data set or adapter that does not exist."""
+
+
+class DiskFull(StudioError):
+    """No room left where the studio keeps its files."""
+
+    def __init__(self) -> None:
+        super().__init__("The disk is full.", "Free some space where the studio keeps its files, then try again.")
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether the operating system or SQLite said so."""
+    return (isinstance(error, OSError) and error.errno == ENOSPC) or "disk is full" in str(error)

@@ -2,7 +2,7 @@
 
 import signal
 
-from studio.core.errors import StudioError
+from studio.core.errors import DiskFull, StudioError, is_disk_full
 
 
 def explain(error: BaseException) -> tuple[str, str]:
@@ -15,8 +15,8 @@ def explain(error: BaseException) -> tuple[str, str]:
             "Training ran out of memory. Your data is fine.",
             "Lower “Examples at once” or “Longest example” under More settings, or choose a smaller base model.",
         )
-    if isinstance(error, OSError) and error.errno == 28:
-        return "The disk is full.", "Free some space where the studio keeps its files, then start the run again."
+    if is_disk_full(error):
+        return explain(DiskFull())
     return (
         "Training stopped because of an unexpected error.",
         "Start it again. If it stops at the same place, the log below tells the details.",

@@ -207,14 +207,29 @@ def test_a_reload_keeps_what_was_chosen(open_page: Open, shelves: Path) -> None:
     page = open_page("/")
     give(page, shelves)
     expect(page.locator(".talk")).to_have_count(3)
-    page.get_by_role("radio", name="Thorough").check()
+    with page.expect_response("**/gradio_api/run/predict*"):
+        page.get_by_role("radio", name="Thorough").check()
     page.get_by_label("Name (optional)").fill("Shelf helper")
-    page.get_by_label("Name (optional)").blur()
-    page.wait_for_timeout(1000)
+    with page.expect_response("**/gradio_api/run/predict*"):
+        page.get_by_label("Name (optional)").blur()
+    page.wait_for_timeout(1000)  # the answer is kept in the browser a moment after it came
     page.reload()
     expect(page.get_by_text("58 examples.")).to_be_visible()
     expect(page.get_by_role("radio", name="Thorough")).to_be_checked()
     expect(page.get_by_label("Name (optional)")).to_have_value("Shelf helper")
+
+
+def test_train_again_brings_back_everything_a_run_was_started_with(open_page: Open, site: Site, shelves: Path) -> None:
+    upload_id = datasets.keep_upload(site.studio, shelves, "shelves.csv")
+    run = runs.start(site.studio, upload_id, None, "starter", {"preset": "quick", "rank": 4}, name="Shelf helper")
+    runs.stop(site.studio, run.id, discard=True)
+    page = open_page(f"/run?id={run.id}")
+    page.get_by_role("link", name="Train again").click()
+    expect(page.get_by_text("58 examples.")).to_be_visible()
+    expect(page.get_by_role("radio", name="Quick")).to_be_checked()
+    expect(page.get_by_label("Name (optional)")).to_have_value("Shelf helper")
+    page.get_by_role("button", name="More settings").click()
+    expect(page.get_by_label("LoRA rank")).to_have_value("4")
 
 
 def test_two_clicks_start_one_run(open_page: Open, site: Site) -> None:
