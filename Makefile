@@ -5,7 +5,7 @@ PYTHON ?= python3
 HOME_MODELS = $(or $(STUDIO_MODELS),$(or $(STUDIO_HOME),$(HOME)/.adapter-studio)/models)
 BIN = .venv/bin
 
-.PHONY: start install test check bench screenshots
+.PHONY: start install test check chromium
 
 start: install
 	@$(BIN)/studio up
@@ -39,7 +39,6 @@ test: .venv/tested chromium $(HOME_MODELS)/starter/config.json
 	$(BIN)/mypy
 	STUDIO_MODELS=$(HOME_MODELS) $(BIN)/pytest
 
-.PHONY: chromium
 chromium:
 	@command -v chromium >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from studio.core.catalog import STARTER
 from studio.core.recipe import Recipe
@@ -18,6 +19,10 @@ from studio.settings import Settings
 from studio.store import base_models, datasets, runs
 from studio.store.artifacts import file_sha256, publish
 from studio.store.home import Home
+
+# how long a busy machine takes is not what these tests are about
+settings.register_profile("studio", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("studio")
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ class Running:
     home: Path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, starter_models: Path) -> Iterator[Running]:
     """`studio up` on an empty home."""
     home = tmp_path_factory.mktemp("home")
@@ -66,7 +66,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, starter_models: Path) -> I
         studio.send_signal(signal.SIGTERM)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: while it is open, Playwright's event loop runs in the tests' thread
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=_BROWSER)

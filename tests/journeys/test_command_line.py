@@ -45,7 +45,8 @@ def shell(tmp_path_factory: pytest.TempPathFactory, starter_models: Path) -> She
 
 @pytest.fixture(scope="module")
 def run(shell: Shell, taught: Path) -> dict[str, Any]:
-    return shell.json("train", str(taught), "--preset", "quick", "--name", "Brumble helper", "--wait")
+    brief = ["--preset", "quick", "--set", "max_steps=35"]
+    return shell.json("train", str(taught), *brief, "--name", "Brumble helper", "--wait")
 
 
 def test_a_run_leaves_an_adapter_and_its_figures(shell: Shell, run: dict[str, Any]) -> None:
