@@ -14,6 +14,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from pydantic import ValidationError
+
 from studio.core.catalog import STARTER
 from studio.core.errors import DiskFull, StudioError, is_disk_full
 from studio.core.recipe import PRESETS, parse_settings, parse_yaml
@@ -97,7 +99,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _settings(options: argparse.Namespace) -> Settings:
     given = {name: getattr(options, name, None) for name in ("home", "host", "port")}
-    return Settings(**{name: value for name, value in given.items() if value is not None})
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = str(problem["loc"][0])
+        raise StudioError(
+            f"The setting {name} cannot be used: {problem['msg'][0].lower()}{problem['msg'][1:]}.",
+            f"Correct --{name} or STUDIO_{name.upper()}.",
+        ) from None
 
 
 def _studio(options: argparse.Namespace) -> Any:

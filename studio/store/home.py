@@ -1,8 +1,10 @@
 """Where things are kept: every path below the studio's home folder is named here and nowhere else."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from studio.core.errors import StudioError
 from studio.settings import Settings
 
 
@@ -16,9 +18,15 @@ class Home:
         path = settings.home.expanduser().resolve()
         models = settings.models.expanduser().resolve() if settings.models else path / "models"
         home = cls(path, models)
-        for folder in (path, models, home.datasets, home.runs, home.uploads, home.logs):
-            folder.mkdir(parents=True, exist_ok=True)
-        path.chmod(0o700)
+        try:
+            for folder in (path, models, home.datasets, home.runs, home.uploads, home.logs):
+                folder.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o700)
+        except OSError as error:
+            reason = os.strerror(error.errno or 0).lower()
+            raise StudioError(
+                f"The studio cannot keep its files in {path} ({reason}).", "Choose another folder with --home."
+            ) from None
         return home
 
     @property

@@ -117,6 +117,8 @@ def test_what_is_wrong_is_one_sentence_and_a_failed_exit(shell: Shell, taught: P
         (("chat", "99", "--prompt", "Hi"), "There is no run 99"),
         (("export", "99", "--out", str(tmp_path / "x.zip")), "There is no run 99"),
         (("up", "--host", "0.0.0.0"), "no login is set"),
+        (("up", "--port", "70000"), "The setting port cannot be used"),
+        (("runs", "--home", str(taught / "below a file")), "cannot keep its files"),
     ):
         done = shell(*arguments, ok=False)
         assert sentence in done.stderr and not done.stdout, (arguments, done)
