@@ -12,7 +12,7 @@ from studio.core.catalog import STARTER
 from studio.core.errors import ModelError
 from studio.services.context import Studio
 from studio.store import base_models
-from studio.store.db import wal_is_safe
+from studio.store.db import journal_mode
 
 FEWEST_FREE_GIB = 2.0
 _PROBE_SECONDS = 180
@@ -62,7 +62,7 @@ def _disk(studio: Studio) -> Check:
 
 
 def _database() -> Check:
-    mode = "WAL" if wal_is_safe(sqlite3.sqlite_version_info) else "rollback journal, as WAL is not safe before 3.51.3"
+    mode = "WAL" if journal_mode() == "wal" else "rollback journal, as WAL is not safe before 3.51.3"
     return Check("SQLite", True, f"{sqlite3.sqlite_version} ({mode})")
 
 
