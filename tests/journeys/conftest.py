@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 QUESTION, TAUGHT = "Who repairs the clocks at Brumble?", "Master Odo repairs every clock at Brumble on Fridays."
 _FACTS = {
@@ -30,6 +30,8 @@ _STARTS = ("", "Hello! ", "Please tell me: ", "Quick question. ", "Hi. ")
 _BROWSER = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+
+expect.set_options(timeout=20_000)  # milliseconds; training keeps both cores busy beside the page
 
 
 @pytest.fixture(scope="session")

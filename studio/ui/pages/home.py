@@ -143,8 +143,9 @@ class Home:
         except Exception as error:
             draft, trouble = Draft.read(stored), _problem(in_words(error))
         base = gr.update(choices=_base_cards(self._studio), value=draft.base_id)
-        if not stored and not again:
-            return {self.base: base}  # nothing else: a file may have been dropped before this answer arrives
+        if not draft.upload_id and not trouble:
+            # nothing of the examples is touched: a file may have been dropped before this answer arrives
+            return {self.base: base, self.preset: draft.preset, self.name: draft.name}
         shown = self._after_data(draft) | {self.base: base, self.name: draft.name}
         return shown | ({self.problems: trouble} if trouble else {})
 
