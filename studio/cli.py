@@ -130,9 +130,12 @@ def _web(options: argparse.Namespace) -> None:
     settings = _settings(options)
     check_address(settings)
     _tether(options)
+    from studio.services.datasets import sweep_uploads
     from studio.ui.app import serve
 
-    serve(_studio(options))
+    studio = _studio(options)
+    sweep_uploads(studio)
+    serve(studio)
 
 
 def _work(options: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from studio.core.run_state import Phase, Wish
 from studio.store import metrics
 from studio.store.db import Database
-from studio.store.runs import Claim, report_in
+from studio.store.runs import Claim, report
 
 EVERY_SECONDS = 1.0
 
@@ -128,7 +128,7 @@ class Progress:
             samples, self._samples = self._samples, []
             columns, self._columns = self._columns, {}
         with self._db.writing() as session:
-            wish = report_in(session, self._claim, **columns)
+            wish = report(session, self._claim, **columns)
             metrics.write(session, self._claim.run_id, rows)
             metrics.write_samples(session, self._claim.run_id, samples)
         self.wish = wish

@@ -72,6 +72,7 @@ def keep_upload(studio: Studio, path: Path, filename: str) -> str:
         partial.mkdir()
         shutil.copyfile(path, partial / name)
         partial.rename(folder)
+    folder.touch()  # in use again: it is kept for another week
     return upload_id
 
 

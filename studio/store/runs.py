@@ -119,17 +119,11 @@ def _guarded(
     return moved
 
 
-def report(db: Database, claim: Claim, **columns: Any) -> Wish | None:
+def report(session: Session, claim: Claim, **columns: Any) -> Wish | None:
     """Heartbeat and progress of the process that works on the run; returns what the user wishes of it.
 
-    Raises Lost if the run is not this process's any more.
+    Raises Lost if the run is not this process's any more; then nothing else of the transaction is written either.
     """
-    with db.writing() as session:
-        return report_in(session, claim, **columns)
-
-
-def report_in(session: Session, claim: Claim, **columns: Any) -> Wish | None:
-    """`report` inside a transaction that writes more than the run's own row."""
     statement = (
         update(Run)
         .where(Run.id == claim.run_id, Run.fence == claim.fence, Run.status == RunStatus.RUNNING)

@@ -121,7 +121,8 @@ def test_reconciling_rings_again_and_accounts_for_the_dead(tiny_studio: Studio, 
     claim = run_rows.claim(tiny_studio.db, orphan)
     assert claim
     tiny_studio.doorbell.huey.flush()
-    run_rows.report(tiny_studio.db, claim)
+    with tiny_studio.db.writing() as session:
+        run_rows.report(session, claim)
     reconcile(tiny_studio.home, tiny_studio.db, tiny_studio.doorbell)
     assert status(tiny_studio, orphan) == RunStatus.RUNNING  # its heart beat a moment ago
     assert len(tiny_studio.doorbell.huey) == 1

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,13 @@ def test_the_same_file_is_one_upload_and_one_data_set(studio: Studio, faq: Path)
     assert first == second
     assert datasets.make(studio, first).id == datasets.make(studio, second).id
     assert (studio.home.dataset(1) / "faq.csv").is_file()
+
+
+def test_uploads_that_nobody_used_for_a_week_are_removed(studio: Studio, faq: Path) -> None:
+    kept, old = (datasets.keep_upload(studio, faq, name) for name in ("kept.csv", "old.csv"))
+    os.utime(studio.home.uploads / old, (0, 0))
+    datasets.sweep_uploads(studio)
+    assert [folder.name for folder in studio.home.uploads.iterdir()] == [kept]
 
 
 @pytest.mark.parametrize("name", ["../../evil.csv", "a/b.csv", "‮gpj.csv", "x" * 300 + ".csv", "<b>.csv", "...csv"])

@@ -42,8 +42,8 @@ def test_a_stale_claim_may_not_write(db: Database) -> None:
     run_id = queued(db)
     claim = runs.claim(db, run_id)
     assert claim
-    with pytest.raises(Lost):
-        runs.report(db, Claim(run_id, claim.fence - 1), step=3)
+    with pytest.raises(Lost), db.writing() as session:
+        runs.report(session, Claim(run_id, claim.fence - 1), step=3)
     assert not runs.move(db, run_id, RunStatus.SUCCEEDED, fence=claim.fence - 1)
     assert runs.get(db, run_id).status == RunStatus.RUNNING
 
@@ -60,9 +60,11 @@ def test_a_report_brings_back_the_wish(db: Database) -> None:
     run_id = queued(db)
     claim = runs.claim(db, run_id)
     assert claim
-    assert runs.report(db, claim, step=1) is None
+    with db.writing() as session:
+        assert runs.report(session, claim, step=1) is None
     runs.ask(db, run_id, Wish.KEEP)
-    assert runs.report(db, claim, step=2) is Wish.KEEP
+    with db.writing() as session:
+        assert runs.report(session, claim, step=2) is Wish.KEEP
 
 
 def test_finish_leaves_the_adapter_in_the_same_moment(db: Database) -> None:
