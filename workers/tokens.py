@@ -4,8 +4,9 @@ A row's labels equal its tokens inside the assistant's answers, end of turn incl
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,24 +68,48 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """One text as the tokenizer reads it, whole: token i stands at the characters `offsets[i]` of `text`."""
+
+    text: str
+    ids: list[int]
+    labels: list[int]
+    offsets: list[tuple[int, int]]
+    conversation: Conversation
+
+    @property
+    def learned(self) -> int:
+        return sum(label != IGNORE for label in self.labels)
+
+
+def marked(tokenizer: "PreTrainedTokenizerBase", conversations: Iterable[Conversation]) -> Iterator[Marked]:
+    """Conversations as the model reads them, uncut: usually one text each, see `_rendered`."""
+    texts = (
+        (text, spans, conversation)
+        for conversation in conversations
+        for text, spans in _rendered(tokenizer, conversation.messages)
+    )
+    while block := list(islice(texts, ENCODE_AT_ONCE)):
+        output = tokenizer([t for t, _, _ in block], add_special_tokens=False, return_offsets_mapping=True)
+        for ids, offsets, (text, spans, conversation) in zip(
+            output["input_ids"], output["offset_mapping"], block, strict=True
+        ):
+            yield Marked(text, ids, mark(ids, offsets, spans), offsets, conversation)
+
+
 def encode(tokenizer: "PreTrainedTokenizerBase", conversations: Sequence[Conversation], max_length: int) -> Encoded:
     """Rows of at most `max_length` tokens, cut at the end; those with nothing left to learn are left out and listed."""
-    texts: list[tuple[str, list[tuple[int, int]], int]] = []
-    for conversation in conversations:
-        texts += [(text, spans, conversation.row) for text, spans in _rendered(tokenizer, conversation.messages)]
     encoded = Encoded()
-    for start in range(0, len(texts), ENCODE_AT_ONCE):
-        block = texts[start : start + ENCODE_AT_ONCE]
-        output = tokenizer([t for t, _, _ in block], add_special_tokens=False, return_offsets_mapping=True)
-        for ids, offsets, (_, spans, row) in zip(output["input_ids"], output["offset_mapping"], block, strict=True):
-            labels = mark(ids, offsets, spans)
-            if len(ids) > max_length:
-                encoded.cut.append(row)
-            made = Row(ids[:max_length], labels[:max_length], (min(len(ids), max_length),))
-            if made.learned:
-                encoded.rows.append(made)
-            else:
-                encoded.left_out.append(row)
+    for whole in marked(tokenizer, conversations):
+        size, row = len(whole.ids), whole.conversation.row
+        if size > max_length:
+            encoded.cut.append(row)
+        made = Row(whole.ids[:max_length], whole.labels[:max_length], (min(size, max_length),))
+        if made.learned:
+            encoded.rows.append(made)
+        else:
+            encoded.left_out.append(row)
     return encoded
 
 

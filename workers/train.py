@@ -39,12 +39,10 @@ from transformers import PreTrainedTokenizerBase, set_seed
 from transformers.utils import logging as transformers_logging
 
 from studio.core.catalog import CATALOG, STARTER
-from studio.core.conversation import read_jsonl
 from studio.core.errors import StudioError
 from studio.core.lifeline import end_with_parent
 from studio.core.recipe import Recipe
 from studio.core.run_state import Phase, RunStatus, Wish
-from studio.data.split import split
 from studio.diagnostics.failures import explain
 from studio.settings import Settings
 from studio.store import base_models, runs
@@ -56,6 +54,7 @@ from studio.store.runs import Claim, Lost
 from studio.store.tables import Run
 from workers import evaluate, lora, loss, methods
 from workers.batches import ByLength
+from workers.examples import parts
 from workers.look import Look
 from workers.model import Loaded, attention_for, load_base
 from workers.probe import Machine, probe
@@ -87,8 +86,7 @@ def train(home: Home, run: Run, progress: Progress) -> Outcome:
         reading = beside.submit(base_models.fingerprint, base.path)
         _say(f"Loading {base.name} ({base.source}) in {recipe.bits} bit on {machine.device_name}.")
         tokenizer = load_tokenizer(base.path)
-        conversations = list(read_jsonl(home.examples(run.dataset_id)))
-        to_learn, held_back = split(conversations, recipe.validation_fraction, recipe.seed)
+        to_learn, held_back = parts(home, run, recipe)
         encoded, checked = (encode(tokenizer, part, recipe.max_length) for part in (to_learn, held_back))
         require_rows(encoded, recipe.max_length)
         progress.check_wish()

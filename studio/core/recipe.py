@@ -121,6 +121,17 @@ class Recipe(BaseModel):
         title="Held back to check",
         description=f"Share of the examples kept unseen, to check progress (at most {MAX_VALIDATION_ROWS}).",
     )
+    hold_back: Literal["random", "group", "dataset"] = Field(
+        "random",
+        title="Which are held back",
+        description="random: any of them. group: all rows with the same value in a column. dataset: another data set.",
+    )
+    hold_back_by: str = Field(
+        "",
+        max_length=200,
+        title="By which column or data set",
+        description="For group the name of a column, for dataset its number under “Data”, for example 3.",
+    )
     seed: int = Field(
         42, ge=0, le=2**31 - 1, title="Seed", description="The same seed, data and settings give the same run."
     )
@@ -221,6 +232,8 @@ def _expectation(name: str) -> str:
         return f"must be one of {', '.join(str(a) for a in allowed)}"
     if field.annotation is bool:
         return "must be true or false"
+    if field.annotation is str:
+        return "must be a text of at most 200 characters"
     low = next((m for m in field.metadata if hasattr(m, "ge") or hasattr(m, "gt")), None)
     high = next((m.le for m in field.metadata if hasattr(m, "le")), None)
     kind = "a whole number" if field.annotation is int else "a number"

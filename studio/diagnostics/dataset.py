@@ -37,6 +37,9 @@ class Report:
     figures: dict[str, Any]
     flags: dict[str, list[int]] = field(default_factory=dict)  # kind -> positions of the examples it speaks of
 
+    def as_dict(self) -> dict[str, Any]:
+        return {"findings": [finding.as_dict() for finding in self.findings], "figures": self.figures}
+
 
 _SENTENCES: dict[str, tuple[Severity, str]] = {
     "duplicates": ("warning", "{rows} say exactly what an earlier one says. Repeats are learned twice as hard."),
@@ -67,6 +70,9 @@ _SENTENCES: dict[str, tuple[Severity, str]] = {
         "better than it is.",
     ),
 }
+
+
+KINDS_OF_ROWS = frozenset(_SENTENCES)  # findings whose rows a table can show
 
 
 class Examination:
@@ -161,12 +167,8 @@ class Examination:
         rows = len(self._positions)
         if rows >= PLENTY:
             return None
-        if rows < FEWEST_EXAMPLES:
-            words = (
-                f"{rows} example{'' if rows == 1 else 's'} {'is' if rows == 1 else 'are'} too few to learn from. "
-                f"Add at least {FEWEST_EXAMPLES}; about {SOLID} good ones is a solid start."
-            )
-            return Finding("too_few", "error", rows, (), words)
+        if rows - len(self._flags.get("not_learned", ())) < FEWEST_EXAMPLES:
+            return Finding("too_few", "error", rows, (), too_few(rows - len(self._flags.get("not_learned", ()))))
         words = (
             f"{rows} examples teach a tone or one narrow task, not facts in general. About {SOLID} is a solid start, "
             f"{PLENTY} is plenty."
@@ -188,7 +190,10 @@ class Examination:
         answer, count = self._answers.most_common(1)[0]
         if count < 0.9 * rows:
             return None
-        words = f"{_percent(count, rows)} of the answers are the same (“{answer[:40]}”). The model will learn to say only that."
+        words = (
+            f"{_percent(count, rows)} of the answers are the same (“{answer[:40]}”). "
+            "The model will learn to say only that."
+        )
         return Finding("one_answer", "warning", count, (), words)
 
     def _label_counts(self) -> list[tuple[str, int]]:
@@ -206,8 +211,8 @@ class Examination:
         if many < _UNEQUAL * few:
             return None
         words = (
-            f"The answers are {len(labels)} labels, very unequally often: “{most}” {many:,} times, “{least}” only {few:,}. "
-            "The model will favour the frequent ones. Add examples of the rare ones."
+            f"The answers are {len(labels)} labels, very unequally often: “{most}” {many:,} times, “{least}” only "
+            f"{few:,}. The model will favour the frequent ones. Add examples of the rare ones."
         )
         return Finding("unequal_labels", "warning", len(labels), (), words)
 
@@ -274,6 +279,13 @@ def examine(
         if done % TELL_EVERY == 0:
             progress(done)
     return examination.report(text_of, held_back)
+
+
+def too_few(rows: int) -> str:
+    return (
+        f"{rows} example{' is' if rows == 1 else 's are'} too few to learn from. "
+        f"Add at least {FEWEST_EXAMPLES}; about {SOLID} good ones is a solid start."
+    )
 
 
 def _percent(part: int, whole: int) -> str:

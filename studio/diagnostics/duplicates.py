@@ -105,7 +105,7 @@ def same_but_for_little(one: str, other: str) -> bool:
 
 
 def near(pairs: Index, text_of: Callable[[int], str]) -> list[int]:
-    """Of the pairs' indices those to leave out so that one of each group stays; `text_of` gives an index's plain text."""
+    """The indices to leave out so that one of each group stays; `text_of` gives an index's plain text."""
     kept: dict[int, int] = {}  # index -> an earlier one that it is like
 
     def root(index: int) -> int:

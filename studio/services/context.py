@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from studio.jobs.errands import Errands
 from studio.jobs.queue import Doorbell
 from studio.settings import Settings
 from studio.store.db import Database, open_database
@@ -14,8 +15,9 @@ class Studio:
     home: Home
     db: Database
     doorbell: Doorbell
+    errands: Errands
 
     @classmethod
     def open(cls, settings: Settings) -> "Studio":
         home = Home.at(settings)
-        return cls(settings, home, open_database(home.database), Doorbell(home))
+        return cls(settings, home, open_database(home.database), Doorbell(home), Errands(home))

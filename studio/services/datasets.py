@@ -2,20 +2,22 @@
 
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from time import time
 
-from studio.core.conversation import Conversation, write_jsonl
+from studio.core.conversation import Conversation
 from studio.core.errors import DataError, NotFound
 from studio.core.mapping import Mapping
 from studio.data.detect import guess
 from studio.data.files import read_file
 from studio.data.mapping import Skipped, convert
 from studio.services.context import Studio
-from studio.store import datasets
+from studio.store import datasets, examples
 from studio.store.artifacts import file_sha256
+from studio.store.home import VERSIONS
 from studio.store.tables import Dataset
 
 SAMPLE = Path(__file__).parents[2] / "assets" / "samples" / "support-questions.csv"
@@ -94,12 +96,14 @@ def make(studio: Studio, upload_id: str, mapping: Mapping | None = None) -> Data
         raise DataError(view.problem)
     partial = studio.home.datasets / f"{upload_id}.partial"
     partial.mkdir(exist_ok=True)
-    write_jsonl(partial / "examples.jsonl", conversations)
+    first = examples.create(partial / VERSIONS, conversations, datasets.FIRST_WORDS)
+    source = source_of(studio, upload_id)
     dataset = datasets.create(
         studio.db,
         name=Path(view.filename).stem,
         filename=view.filename,
-        sha256=file_sha256(partial / "examples.jsonl"),
+        sha256=first.sha256,
+        file_sha256=file_sha256(source),
         shape=view.mapping.shape,
         mapping=view.mapping.model_dump(),
         columns=view.columns,
@@ -111,9 +115,14 @@ def make(studio: Studio, upload_id: str, mapping: Mapping | None = None) -> Data
     if target.is_dir():
         shutil.rmtree(partial)
     else:
-        shutil.copyfile(_source(studio, upload_id), partial / view.filename)
+        shutil.copyfile(source, partial / view.filename)
         partial.rename(target)
     return dataset
+
+
+def conversations_of(studio: Studio, upload_id: str, mapping: Mapping | None = None) -> Iterator[Conversation]:
+    """The examples of an upload, in a stream. Errors as `preview`."""
+    yield from _understand(studio, upload_id, mapping)[1]
 
 
 def sweep_uploads(studio: Studio) -> None:
@@ -124,7 +133,7 @@ def sweep_uploads(studio: Studio) -> None:
 
 
 def _understand(studio: Studio, upload_id: str, mapping: Mapping | None) -> tuple[Preview, list[Conversation]]:
-    path = _source(studio, upload_id)
+    path = source_of(studio, upload_id)
     table = read_file(path, path.name, studio.settings.max_rows)
     mapping = mapping or guess(table)
     conversations, skipped = convert(table, mapping, studio.settings.max_cell_chars) if mapping.complete else ([], [])
@@ -166,7 +175,7 @@ def _problem(columns: list[str], mapping: Mapping, usable: int, skipped: list[Sk
     return ""
 
 
-def _source(studio: Studio, upload_id: str) -> Path:
+def source_of(studio: Studio, upload_id: str) -> Path:
     # the id may come from a browser: only what keep_upload makes is looked up
     folder = studio.home.uploads / upload_id
     if not re.fullmatch(r"[0-9a-f]{32}", upload_id) or not folder.is_dir():

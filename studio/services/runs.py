@@ -9,10 +9,11 @@ from studio.core.mapping import Mapping
 from studio.core.recipe import Recipe, build
 from studio.core.run_state import ENDED, RunStatus, Wish
 from studio.data.split import validation_count
-from studio.services import base_models, datasets
+from studio.services import base_models, datasets, hold_back, lengths, report
 from studio.services.context import Studio
 from studio.store import metrics, runs
 from studio.store.datasets import get as get_dataset
+from studio.store.datasets import opened
 from studio.store.tables import Adapter, Run, Sample
 
 LOG_TAIL_BYTES = 20_000
@@ -50,21 +51,41 @@ def start(
     """
     base_id = base_models.usable(studio, base_id, typed_by_operator)
     rows = datasets.preview(studio, upload_id, mapping).usable_rows
-    recipe = build(choices, rows, base_models.parameters(studio, base_id))
+    build(choices, rows, base_models.parameters(studio, base_id))  # what is wrong is said before a data set is made
     dataset = datasets.make(studio, upload_id, mapping)
-    held_back = validation_count(dataset.usable_rows, recipe.validation_fraction)
+    return start_on(studio, dataset.id, 1, base_id, choices, name, request_key, typed_by_operator)
+
+
+def start_on(
+    studio: Studio,
+    dataset_id: int,
+    version: int,
+    base_id: str,
+    choices: Choices[str, Any],
+    name: str = "",
+    request_key: str | None = None,
+    typed_by_operator: bool = False,
+) -> Run:
+    """The same on a data set that is kept, in one of its versions. Raises NotFound besides."""
+    base_id = base_models.usable(studio, base_id, typed_by_operator)
+    dataset = get_dataset(studio.db, dataset_id)
+    with opened(studio.home, dataset_id) as book:
+        kept = book.version(version)
+        recipe = hold_back.settled(
+            studio, build(choices, kept.usable, base_models.parameters(studio, base_id)), dataset_id
+        )
+        held_back = hold_back.count(studio, book, kept, recipe)
+    report.require_trainable(studio, dataset, kept)
+    lengths.require_something_to_learn(studio, dataset_id, version, base_id, recipe.max_length)
+    to_learn = kept.usable - (0 if recipe.hold_back == "dataset" else held_back)
     run = runs.create(
         studio.db,
         name=name.strip()[:80] or dataset.name.replace("-", " ").replace("_", " ").strip().capitalize(),
         request_key=request_key,
         recipe=recipe.model_dump(),
         dataset_id=dataset.id,
-        data={
-            "rows": dataset.usable_rows,
-            "train_rows": dataset.usable_rows - held_back,
-            "validation_rows": held_back,
-            "sha256": dataset.sha256,
-        },
+        dataset_version=version,
+        data={"rows": kept.usable, "train_rows": to_learn, "validation_rows": held_back, "sha256": kept.sha256},
         base_id=base_id,
     )
     studio.doorbell.ring(run.id)
@@ -89,8 +110,8 @@ def plan(rows: int, recipe: Recipe) -> Plan:
 class Start:
     """What a run was started with, to start another like it."""
 
-    upload_id: str
-    mapping: Mapping
+    dataset_id: int
+    version: int
     base_id: str
     recipe: Recipe
     name: str
@@ -99,9 +120,7 @@ class Start:
 def start_of(studio: Studio, run_id: int) -> Start:
     """Raises NotFound if there is no such run."""
     run = runs.get(studio.db, run_id)
-    dataset = get_dataset(studio.db, run.dataset_id)
-    upload_id = datasets.keep_upload(studio, studio.home.dataset(dataset.id) / dataset.filename, dataset.filename)
-    return Start(upload_id, Mapping(**dataset.mapping), run.base_id, Recipe.model_validate(run.recipe), run.name)
+    return Start(run.dataset_id, run.dataset_version, run.base_id, Recipe.model_validate(run.recipe), run.name)
 
 
 def stop(studio: Studio, run_id: int, discard: bool) -> Run:
@@ -173,7 +192,14 @@ def show(studio: Studio, run_id: int) -> dict[str, Any]:
         "status": run.status,
         "phase": run.phase,
         "recipe": run.recipe,
-        "data": run.data | {"name": dataset.name, "mapping": dataset.mapping, "skipped": dataset.skipped},
+        "data": run.data
+        | {
+            "id": dataset.id,
+            "version": run.dataset_version,
+            "name": dataset.name,
+            "mapping": dataset.mapping,
+            "skipped": dataset.skipped,
+        },
         "base": {"id": run.base_id, "fingerprint": run.base_fingerprint},
         "device": run.device,
         "notice": run.notice,

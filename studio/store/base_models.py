@@ -16,6 +16,7 @@ from studio.core.errors import ModelError
 
 CARD = "studio-model.json"  # what the studio wrote beside weights that it fetched
 _FINGERPRINT = "studio-fingerprint.json"
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,15 @@ def fingerprint(folder: Path) -> str:
     except OSError:
         return digest  # a folder that cannot be written to is read again next time
     return digest
+
+
+def tokenizer_fingerprint(folder: Path) -> str:
+    """SHA-256 over the files that decide how texts become tokens: the tokenizer and its chat template."""
+    digest = sha256()
+    for name in _TOKENIZER_FILES:
+        if (folder / name).is_file():
+            digest.update(name.encode() + (folder / name).read_bytes())
+    return digest.hexdigest()
 
 
 def parameters(folder: Path) -> int:

@@ -1,12 +1,20 @@
 """Rows of data sets. The same examples are one data set, however often they are uploaded."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 
-from studio.core.errors import NotFound
+from studio.core.conversation import read_jsonl
+from studio.core.errors import NotFound, StudioError
+from studio.store import examples
 from studio.store.db import Database
-from studio.store.tables import Dataset
+from studio.store.examples import Examples
+from studio.store.home import Home
+from studio.store.tables import Dataset, Run
+
+FIRST_WORDS = "Uploaded"
 
 
 def create(db: Database, **columns: Any) -> Dataset:
@@ -24,5 +32,54 @@ def get(db: Database, dataset_id: int) -> Dataset:
     with db.reading() as session:
         dataset = session.get(Dataset, dataset_id)
     if dataset is None:
-        raise NotFound(f"There is no data set {dataset_id}.")
+        raise NotFound(f"There is no data set {dataset_id}.", "“Data” lists the ones there are.")
     return dataset
+
+
+def every(db: Database) -> list[Dataset]:
+    """The newest first."""
+    with db.reading() as session:
+        return list(session.scalars(select(Dataset).order_by(Dataset.id.desc())))
+
+
+def of_file(db: Database, file_sha256: str) -> list[Dataset]:
+    """The data sets made of a file with these bytes, the newest first."""
+    with db.reading() as session:
+        return list(
+            session.scalars(select(Dataset).where(Dataset.file_sha256 == file_sha256).order_by(Dataset.id.desc()))
+        )
+
+
+def rename(db: Database, dataset_id: int, name: str) -> None:
+    with db.writing() as session:
+        session.execute(update(Dataset).where(Dataset.id == dataset_id).values(name=name))
+
+
+def users(db: Database, dataset_id: int) -> list[Run]:
+    """The runs that train or trained on it, the newest first."""
+    with db.reading() as session:
+        return list(session.scalars(select(Run).where(Run.dataset_id == dataset_id).order_by(Run.id.desc())))
+
+
+def remove(db: Database, dataset_id: int) -> None:
+    """Raises StudioError, naming the run, if one uses it."""
+    with db.writing() as session:  # a run that begins in this moment waits, and then finds no data set
+        run = session.scalar(select(Run).where(Run.dataset_id == dataset_id).order_by(Run.id.desc()))
+        if run is not None:
+            raise StudioError(
+                f"The run “{run.name}” (number {run.id}) was trained on this data set.",
+                "It is kept so that the run can be looked at and repeated.",
+            )
+        session.execute(delete(Dataset).where(Dataset.id == dataset_id))
+
+
+@contextmanager
+def opened(home: Home, dataset_id: int) -> Iterator[Examples]:
+    """The data set's examples in all their versions."""
+    path = home.versions(dataset_id)
+    if not path.is_file() and home.examples(dataset_id).is_file():
+        partial = path.with_suffix(".partial")
+        examples.create(partial, read_jsonl(home.examples(dataset_id)), FIRST_WORDS)
+        partial.replace(path)
+    with examples.opened(path) as book:
+        yield book

@@ -38,7 +38,8 @@ CREATE TABLE versions (
     rows INTEGER NOT NULL, usable INTEGER NOT NULL, sha256 TEXT NOT NULL, equals INTEGER NOT NULL);
 CREATE TABLE examples (
     id INTEGER PRIMARY KEY, position INTEGER NOT NULL, row INTEGER NOT NULL, since INTEGER NOT NULL,
-    until INTEGER NOT NULL, learns INTEGER NOT NULL, content TEXT NOT NULL, search TEXT NOT NULL, grouped TEXT NOT NULL);
+    until INTEGER NOT NULL, learns INTEGER NOT NULL, content TEXT NOT NULL, search TEXT NOT NULL,
+    grouped TEXT NOT NULL);
 CREATE TABLE reports (version INTEGER PRIMARY KEY, report TEXT NOT NULL);
 CREATE TABLE flags (version INTEGER, kind TEXT, position INTEGER, PRIMARY KEY (version, kind, position)) WITHOUT ROWID;
 CREATE TABLE lengths (
@@ -192,6 +193,14 @@ class Examples:
         )
         return self.at(version, [position for (position,) in positions])
 
+    def count_longer(self, version: int, model: str, tokens: int) -> int:
+        (count,) = self._db.execute(
+            "SELECT count(*) FROM examples e JOIN lengths l ON l.model = :m AND l.example = e.id "
+            "WHERE e.since <= :v AND e.until > :v AND l.tokens > :t",
+            {"m": model, "v": version, "t": tokens},
+        ).fetchone()
+        return int(count)
+
     def search(self, version: int, words: str, number: int, size: int) -> tuple[list[Example], int]:
         """(page `number` of the examples with these words in any text, how many there are, at most SEARCH_MOST)"""
         hits = _hits(self._path, self._born(), version, words.casefold())
@@ -221,13 +230,13 @@ class Examples:
         return [position for (position,) in rows]
 
     def read(self, version: int, learning_only: bool = False) -> Iterator[Example]:
-        """All examples of the version in order, in a stream; if wished, only those with something to learn."""
-        where = f"{_HOLDS} AND learns" if learning_only else _HOLDS
-        rows = self._db.execute(
-            f"SELECT position, content FROM examples WHERE {where} ORDER BY position", {"v": version}
-        )
-        for position, content in rows:
-            yield Example(position, from_record(loads(content)))
+        """All examples of the version in order, in a stream; if wished, only those with something to learn.
+
+        Read in batches: an open cursor would keep others from writing.
+        """
+        for _, position, content, learns, _ in self._states(version, None):
+            if learns or not learning_only:
+                yield Example(position, from_record(loads(content)))
 
     def groups(self, version: int) -> list[dict[str, str]]:
         """The further columns of each example with something to learn, in order: what rows can be grouped by."""
@@ -408,7 +417,10 @@ def learns(conversation: Conversation) -> bool:
     return bool(conversation.text) or any(m.learn for m in conversation.messages if m.role == "assistant")
 
 
-_INSERT = "INSERT INTO examples (position, row, since, until, learns, content, search, grouped) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT = (
+    "INSERT INTO examples (position, row, since, until, learns, content, search, grouped) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
 
 
 def _state(position: int, conversation: Conversation, since: int, grouped: str) -> tuple[Any, ...]:
@@ -456,8 +468,8 @@ def _gaps(path: Path, born: float, version: int) -> Sequence[int]:
     """The positions that a version, which never changes, has no example at; in order."""
     with opened(path) as examples:
         rows = examples._db.execute(
-            f"SELECT DISTINCT position FROM examples e WHERE until < {_NOW} AND until <= :v AND NOT EXISTS "
-            "(SELECT 1 FROM examples h WHERE h.position = e.position AND h.since <= :v AND h.until > :v) ORDER BY position",
+            f"SELECT DISTINCT position FROM examples e WHERE until < {_NOW} AND until <= :v AND NOT EXISTS (SELECT 1 "
+            "FROM examples h WHERE h.position = e.position AND h.since <= :v AND h.until > :v) ORDER BY position",
             {"v": version},
         )
         return [position for (position,) in rows]

@@ -7,6 +7,8 @@ from pathlib import Path
 from studio.core.errors import StudioError
 from studio.settings import Settings
 
+VERSIONS = "examples.db"
+
 
 @dataclass(frozen=True)
 class Home:
@@ -59,7 +61,12 @@ class Home:
         return self.datasets / str(dataset_id)
 
     def examples(self, dataset_id: int) -> Path:
+        """How the first studios kept a data set; `studio.store.datasets.opened` still reads it."""
         return self.dataset(dataset_id) / "examples.jsonl"
+
+    def versions(self, dataset_id: int) -> Path:
+        """The data set's examples in all their versions."""
+        return self.dataset(dataset_id) / VERSIONS
 
     def run(self, run_id: int) -> Path:
         return self.runs / str(run_id)

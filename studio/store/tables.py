@@ -34,6 +34,7 @@ class Dataset(Table):
     rows: Mapped[int]
     usable_rows: Mapped[int]
     skipped: Mapped[list[Any]]  # {reason, count, rows}
+    file_sha256: Mapped[str | None] = mapped_column(index=True)  # of the file as it was uploaded
     created_at: Mapped[float] = mapped_column(default=time)
 
 
@@ -49,6 +50,7 @@ class Run(Table):
     wish: Mapped[str | None]
     recipe: Mapped[dict[str, Any]]
     dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"))
+    dataset_version: Mapped[int] = mapped_column(default=1)
     data: Mapped[dict[str, Any]]  # rows, train_rows, validation_rows, sha256
     base_id: Mapped[str]
     base_fingerprint: Mapped[str | None]

@@ -18,6 +18,8 @@ class Draft(BaseModel):
     nonce: str = Field(default_factory=lambda: uuid4().hex, max_length=64)
     upload_id: str = Field("", max_length=64)
     mapping: Mapping | None = None  # None: as guessed
+    dataset_id: int = Field(0, ge=0)  # a data set that is kept, instead of an upload
+    dataset_version: int = Field(0, ge=0)
     rows: int = Field(0, ge=0)  # usable ones, for the preview line only
     base_id: str = Field(STARTER, max_length=300)
     preset: str = Field("balanced", max_length=20)

@@ -39,7 +39,7 @@ def known_preset(text: Any) -> Preset:
 def _widget(name: str, field: FieldInfo, value: Any) -> Component:
     label, info = field.title or name, f"{field.description} {_bounds(field)}".strip()
     allowed = get_args(field.annotation)
-    if name == "target_modules":
+    if name == "target_modules" or field.annotation is str:
         return gr.Textbox(value, label=label, info=info, max_lines=1, elem_id=f"setting-{name}")
     if allowed:
         return gr.Dropdown(list(allowed), value=value, label=label, info=info, elem_id=f"setting-{name}")

@@ -9,12 +9,17 @@ from markupsafe import Markup
 
 from studio.core.conversation import Conversation
 from studio.core.errors import StudioError
+from studio.core.finding import Finding
 from studio.services.datasets import Preview
+from studio.services.examples import Page
+from studio.services.library import Kept
+from studio.ui import words
 from studio.ui.theme import ASSETS_URL
 
-PAGES = (("New model", "/"), ("My models", "/models"), ("Chat", "/chat"))
+PAGES = (("New model", "/"), ("My models", "/models"), ("Chat", "/chat"), ("Data", "/data"))
 _SHOWN_CHARS = 600
 _SHOWN_REASONS = 6
+_SHOWN_FINDINGS = 4
 
 
 def html(value: str = "", **options: Any) -> gr.HTML:
@@ -88,6 +93,32 @@ def bubbles(conversations: Iterable[Conversation]) -> str:
     if not talks:
         return ""
     return Markup('<h3 class="small">What the model will see</h3><ul class="talks">{}</ul>').format(talks)
+
+
+def kept(data: Kept, page: Page) -> str:
+    """A data set that is kept, as what a run will learn from."""
+    return Markup(
+        '<div class="summary"><p class="file">{}, version {}</p>'
+        '<p class="understood"><strong>{} examples.</strong> {}.</p></div>'
+    ).format(data.dataset.name, page.version.number, f"{page.version.usable:,}", page.version.change)
+
+
+def uploaded_before(before: Kept) -> Markup:
+    """Says that the same file is here already, and leads to it."""
+    return Markup(
+        '<div class="notice info" role="status">You uploaded this file on {}. '
+        '<a href="/data?id={}">Open “{}”</a> to go on with what you changed there.</div>'
+    ).format(words.moment(before.dataset.created_at), before.dataset.id, before.dataset.name)
+
+
+def worst(findings: Iterable[Finding], rows: int = 0) -> Markup:
+    """The findings a person should know before training; `rows` if only so many were looked at."""
+    shown = [f for f in findings if f.severity != "note"][:_SHOWN_FINDINGS]
+    if not shown:
+        return Markup('<p class="aside">{}</p>').format("Checked: nothing is wrong with them." if not rows else "")
+    items = Markup("").join(Markup('<li class="{}">{}</li>').format(f.severity, f.message) for f in shown)
+    head = f"In the first {rows:,} rows" if rows else "Before you train"
+    return Markup('<div class="worst"><h3 class="small">{}</h3><ul>{}</ul></div>').format(head, items)
 
 
 def _left_out(view: Preview) -> Markup:

@@ -10,12 +10,14 @@ from studio.core.errors import NotFound, StudioError
 from studio.services import exports, runs
 from studio.services.context import Studio
 from studio.ui import present
+from studio.ui.data_routes import data_router
 from studio.ui.theme import ASSETS, ASSETS_URL
 
 
 def add_routes(app: FastAPI, studio: Studio) -> None:
     """Register all of them on `app`; before Gradio is mounted at “/”, which takes whatever is left."""
     app.include_router(_router(studio))
+    app.include_router(data_router(studio))
     app.mount(ASSETS_URL, _Assets(directory=ASSETS), name="studio-assets")
     app.add_exception_handler(StudioError, _in_words)
 

@@ -13,7 +13,7 @@ import gradio as gr
 from studio.core.errors import RecipeError, StudioError
 from studio.core.mapping import Mapping
 from studio.core.recipe import PRESETS, Recipe, build, for_preset
-from studio.services import base_models, datasets, runs
+from studio.services import base_models, datasets, examples, library, report, runs
 from studio.services.context import Studio
 from studio.ui import forms, markup, words
 from studio.ui.draft import Draft
@@ -67,6 +67,8 @@ class Home:
                 # free text is fine: `services` say which columns there are
                 self.question = gr.Dropdown([], label="The question is in", allow_custom_value=True)
                 self.answer = gr.Dropdown([], label="The answer is in", allow_custom_value=True)
+            self.worst = html(elem_id="worst")
+            self.check = gr.Button("Check the data", size="sm", visible=False, elem_id="check-data")
             self.examples = html(elem_id="as-seen")
         with gr.Column(elem_classes="step-block"):
             html(markup.step(2, "Base model"))
@@ -98,11 +100,17 @@ class Home:
 
     def _wire(self) -> None:
         fields = list(self.settings.values())
-        about_data = [self.file, self.summary, self.columns, self.question, self.answer, self.examples]
+        about_data = [self.file, self.summary, self.columns, self.question, self.answer, self.worst, self.check]
+        about_data.append(self.examples)
         usual = [self.preset, self.note, *fields]  # follow from the preset and the number of examples
         always = [self.draft, self.plan, self.problems, self.start]
         private: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
         after_data = always + about_data + usual
+        go: dict[str, Any] = {
+            "inputs": [self.address],
+            "outputs": None,
+            "js": "(address) => { if (address) window.location.assign(address) }",
+        }
 
         root = gr.context.Context.root_block
         assert root is not None
@@ -116,6 +124,7 @@ class Home:
             after_data,
             **private,
         )
+        self.check.click(self._open_report, [self.draft], [*always, self.address], **private).then(None, **go)
         chosen = [self.draft, self.base, self.preset, self.name, *fields]
         self.preset.input(self._choose_preset, chosen, always + usual, **private)
         self.base.input(self._choose_base, chosen, always + usual, **private)
@@ -130,20 +139,18 @@ class Home:
             trigger_mode="always_last",
             **private,
         )
-        self.start.click(self._begin, chosen, [*always, self.address], **private).then(
-            None, [self.address], None, js="(address) => { if (address) window.location.assign(address) }"
-        )
+        self.start.click(self._begin, chosen, [*always, self.address], **private).then(None, **go)
 
     # what events do
 
     def _restore(self, stored: Any, request: gr.Request) -> Updates:
-        again, trouble = request.query_params.get("from"), ""
+        again, kept, trouble = request.query_params.get("from"), request.query_params.get("data"), ""
         try:
-            draft = self._like_run(again) if again else Draft.read(stored)
+            draft = self._like_run(again) if again else self._on(stored, kept) if kept else Draft.read(stored)
         except Exception as error:
             draft, trouble = Draft.read(stored), _problem(in_words(error))
         base = gr.update(choices=_base_cards(self._studio), value=draft.base_id)
-        if not draft.upload_id and not trouble:
+        if not draft.upload_id and not draft.dataset_id and not trouble:
             # nothing of the examples is touched: a file may have been dropped before this answer arrives
             return {self.base: base, self.preset: draft.preset, self.name: draft.name}
         shown = self._after_data(draft) | {self.base: base, self.name: draft.name}
@@ -153,14 +160,23 @@ class Home:
         """A draft with everything as it was when that run was started."""
         start = runs.start_of(self._studio, runs.parse_id(run))
         draft = Draft(
-            upload_id=start.upload_id,
-            mapping=start.mapping,
-            rows=datasets.preview(self._studio, start.upload_id, start.mapping).usable_rows,
+            dataset_id=start.dataset_id,
+            dataset_version=start.version,
+            rows=examples.version(self._studio, start.dataset_id, start.version).usable,
             base_id=start.base_id,
             preset=start.recipe.preset,
             name=start.name,
         )
         draft.settings = forms.changed(forms.to_values(start.recipe), self._usual_recipe(draft))
+        return draft
+
+    def _on(self, stored: Any, kept: str) -> Draft:
+        """The draft, on a data set that is kept: its number, or number@version."""
+        draft = Draft.read(stored)
+        number, version = library.parse(kept)
+        draft.upload_id, draft.mapping = "", None
+        draft.dataset_id = number
+        draft.dataset_version = examples.version(self._studio, number, version).number
         return draft
 
     def _take_file(self, stored: Any, path: str | None) -> Updates:
@@ -179,6 +195,7 @@ class Home:
         draft = Draft.read(stored)
         try:
             draft.upload_id, draft.mapping = datasets.keep_upload(self._studio, path, filename), None
+            draft.dataset_id = draft.dataset_version = 0
         except Exception as error:
             draft.upload_id = ""
             return self._after_data(draft) | {self.summary: markup.refusal(in_words(error))}
@@ -210,20 +227,26 @@ class Home:
     def _begin(self, stored: Any, base: str, preset: str, name: str, *fields: Any) -> Updates:
         draft = self._chosen(stored, base, preset, name, fields)
         try:
-            run = runs.start(
-                self._studio,
-                draft.upload_id,
-                draft.mapping,
-                draft.base_id,
-                {"preset": draft.preset} | draft.settings,
-                name=draft.name,
-                request_key=draft.request_key,
-            )
+            choices = {"preset": draft.preset} | draft.settings
+            asked = draft.base_id, choices, draft.name, draft.request_key
+            if draft.dataset_id:
+                run = runs.start_on(self._studio, draft.dataset_id, draft.dataset_version, *asked)
+            else:
+                run = runs.start(self._studio, draft.upload_id, draft.mapping, *asked)
         except Exception as error:
             return self._always(draft) | {self.problems: _problem(in_words(error))}
         log.info("run %s started from the page", run.id)
         fresh = Draft(base_id=draft.base_id, preset=draft.preset)
         return {self.draft: fresh.model_dump(), self.address: f"/run?id={run.id}"}
+
+    def _open_report(self, stored: Any) -> Updates:
+        """Make a data set of the upload, so that it has a page."""
+        draft = Draft.read(stored)
+        try:
+            dataset_id = draft.dataset_id or datasets.make(self._studio, draft.upload_id, draft.mapping).id
+        except Exception as error:
+            return self._always(draft) | {self.problems: _problem(in_words(error))}
+        return {self.address: f"/data?id={dataset_id}"}
 
     def _chosen(self, stored: Any, base: str | None, preset: str, name: str, fields: tuple[Any, ...]) -> Draft:
         """The draft with what the widgets say now: two quick changes must not undo each other."""
@@ -244,9 +267,13 @@ class Home:
             self.file: None,
             self.summary: "",
             self.columns: gr.update(visible=False),
+            self.worst: "",
+            self.check: gr.update(visible=False),
             self.examples: "",
         }
         draft.rows = 0
+        if draft.dataset_id:
+            return nothing | self._kept(draft)
         if not draft.upload_id:
             return nothing
         try:
@@ -260,8 +287,36 @@ class Home:
             self.columns: gr.update(visible=True, open=bool(view.problem) or draft.mapping is not None),
             self.question: gr.update(choices=view.columns, value=view.mapping.question or None),
             self.answer: gr.update(choices=view.columns, value=view.mapping.answer or None),
+            self.worst: self._worst(draft, bool(view.problem)),
+            self.check: gr.update(visible=not view.problem),
             self.examples: markup.bubbles(view.examples),
         }
+
+    def _kept(self, draft: Draft) -> Updates:
+        """The same for a data set that is kept."""
+        try:
+            kept = library.get(self._studio, draft.dataset_id)
+            page = examples.page(self._studio, draft.dataset_id, version=draft.dataset_version)
+            findings = report.report(self._studio, draft.dataset_id, draft.dataset_version).findings
+        except Exception as error:
+            draft.dataset_id = draft.dataset_version = 0
+            return {self.summary: markup.refusal(in_words(error))}
+        draft.rows = page.version.usable
+        return {
+            self.summary: markup.kept(kept, page),
+            self.worst: markup.worst(findings),
+            self.check: gr.update(visible=True),
+            self.examples: markup.bubbles(e.conversation for e in page.examples[:3]),
+        }
+
+    def _worst(self, draft: Draft, problem: bool) -> str:
+        """The worst findings of an upload, and whether it was here before."""
+        before = library.uploaded_before(self._studio, draft.upload_id)
+        told = markup.uploaded_before(before) if before else ""
+        if problem:
+            return told
+        findings, rows = report.first_look(self._studio, draft.upload_id, draft.mapping)
+        return told + markup.worst(findings, rows)
 
     def _usual_recipe(self, draft: Draft) -> Recipe:
         return for_preset(forms.known_preset(draft.preset), draft.rows, self._parameters(draft))

@@ -15,7 +15,7 @@ OTHER: dict[str, Any] = {
     "method": "lora", "bits": 16, "rank": 5, "alpha": 7, "dropout": 0.05, "target_modules": "q_proj, v_proj",
     "learning_rate": 1e-5, "epochs": 2.5, "max_steps": 11, "batch_size": 3, "gradient_accumulation": 2,
     "max_length": 333, "packing": True, "warmup_ratio": 0.2, "scheduler": "linear", "weight_decay": 0.01,
-    "validation_fraction": 0.25, "seed": 7,
+    "validation_fraction": 0.25, "hold_back": "group", "hold_back_by": "customer", "seed": 7,
 }  # fmt: skip
 
 

@@ -1,0 +1,21 @@
+"""Versions of data sets"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    op.add_column("datasets", sa.Column("file_sha256", sa.String(), nullable=True))
+    op.create_index(op.f("ix_datasets_file_sha256"), "datasets", ["file_sha256"])
+    op.add_column("runs", sa.Column("dataset_version", sa.Integer(), nullable=False, server_default="1"))
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("runs") as batch:
+        batch.drop_column("dataset_version")
+    op.drop_index(op.f("ix_datasets_file_sha256"), "datasets")
+    with op.batch_alter_table("datasets") as batch:
+        batch.drop_column("file_sha256")
