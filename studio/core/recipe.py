@@ -132,6 +132,20 @@ class Recipe(BaseModel):
         title="By which column or data set",
         description="For group the name of a column, for dataset its number under “Data”, for example 3.",
     )
+    checkpoint_minutes: float = Field(
+        2.0,
+        gt=0,
+        le=120,
+        title="Minutes between checkpoints",
+        description="After a power cut at most this much is trained again.",
+    )
+    checkpoint_steps: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        title="Steps between checkpoints",
+        description="Saves after so many steps too. 0 means by time alone.",
+    )
     seed: int = Field(
         42, ge=0, le=2**31 - 1, title="Seed", description="The same seed, data and settings give the same run."
     )
