@@ -12,6 +12,20 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** A box with a sentence; kind is info, warn or error. */
+export function notice(kind, message, ...more) {
+  return element("div", { class: `notice ${kind}`, role: kind === "error" ? "alert" : "status" }, element("strong", {}, message), ...more);
+}
+
+export function button(label, look, onclick, more = {}) {
+  return element("button", { class: `button ${look}`, type: "button", onclick, ...more }, label);
+}
+
+/** "1 row", "1,050 rows" */
+export function count(number, noun) {
+  return `${number.toLocaleString("en-US")} ${noun}${number === 1 ? "" : "s"}`;
+}
+
 /** The JSON at `path`, or an Error whose message a person can read. */
 export async function request(path, body) {
   const options = body === undefined ? {} : {

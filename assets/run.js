@@ -1,6 +1,6 @@
 // The run page: builds its parts once, then asks for what is new and changes only that.
 import { LossChart } from "./chart.js";
-import { element, repeat, request, Unreachable } from "./dom.js";
+import { element, notice, repeat, request, Unreachable } from "./dom.js";
 
 const SOON = 2000;
 const AFTER_TROUBLE = 5000;
@@ -169,10 +169,6 @@ class RunPage {
 
 function set(node, text) {
   if (node.textContent !== text) node.textContent = text;
-}
-
-function notice(kind, message, ...more) {
-  return element("div", { class: `notice ${kind}`, role: kind === "error" ? "alert" : "status" }, element("strong", {}, message), ...more);
 }
 
 function failure({ message, hint, detail }) {

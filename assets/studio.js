@@ -1,9 +1,10 @@
 // Starts the script of the page that is open, once Gradio has put its place there.
 import { showRun } from "./run.js";
 import { showModels } from "./models.js";
+import { showData } from "./data.js";
 
-const starts = { "run-page": showRun, "models-page": showModels };
-const titles = { "/": "New model", "/run": "Run", "/models": "My models", "/chat": "Chat" };
+const starts = { "run-page": showRun, "models-page": showModels, "data-page": showData };
+const titles = { "/": "New model", "/run": "Run", "/models": "My models", "/chat": "Chat", "/data": "Data" };
 const started = new WeakSet();
 
 function look() {

@@ -72,7 +72,13 @@ _SENTENCES: dict[str, tuple[Severity, str]] = {
 }
 
 
-KINDS_OF_ROWS = frozenset(_SENTENCES)  # findings whose rows a table can show
+# findings whose rows a table can show, with what a row of theirs is called
+KINDS_OF_ROWS: dict[str, str] = {
+    "duplicates": "repeat", "near_duplicates": "near repeat", "contradictions": "contradiction",
+    "mojibake": "broken letters", "lost_characters": "lost letters", "html": "HTML", "placeholders": "placeholder",
+    "template_tokens": "chat marks", "secrets": "secret", "emails": "e-mail", "phones": "phone number",
+    "cards": "card number", "not_learned": "not learned from", "overlap": "held back and learned",
+}  # fmt: skip
 
 
 class Examination:

@@ -113,6 +113,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "count": finding.count,
         "rows": named + (" …" if finding.count > _ROWS_NAMED and named else ""),
         "repair": report.repair_label(finding.kind) if finding.repair else "",
+        "name": report.KINDS_OF_ROWS.get(finding.kind, ""),
         "filter": finding.kind in report.KINDS_OF_ROWS,
     }
 
@@ -148,7 +149,7 @@ def _row(position: int, conversation: Conversation, kinds: list[str]) -> dict[st
         "parts": parts,
         "learn": not answers or any(m.learn for m in answers),
         "verdict": conversation.verdict,
-        "kinds": kinds,
+        "kinds": [report.KINDS_OF_ROWS[kind] for kind in kinds if kind != "not_learned"],
     }
 
 
