@@ -53,11 +53,11 @@ _SENTENCES: dict[str, tuple[Severity, str]] = {
         "{rows} have broken letters, like “Ã©” for “é”: the file was once read in a wrong encoding.",
     ),
     "lost_characters": ("warning", "{rows} have “�” where a letter was lost. Export the file again as UTF-8."),
-    "html": ("warning", "{rows} have HTML in their text, like <br> or &nbsp;. The model would learn to write it."),
+    "html": ("warning", "{rows} have HTML in the text, like <br> or &nbsp;. The model would learn to write it."),
     "placeholders": ("warning", "{rows} have a placeholder that nobody filled in, like {{{{name}}}}."),
     "template_tokens": (
         "warning",
-        "{rows} have marks of a chat format in their text, like <|im_end|> or [INST]. The studio adds the right ones.",
+        "{rows} have marks of a chat format in the text, like <|im_end|> or [INST]. The studio adds the right ones.",
     ),
     "secrets": ("warning", "{rows} seem to hold a password or an access key. A trained model may repeat it to anyone."),
     "emails": ("note", "{rows} hold an e-mail address. A trained model may repeat it; mask it if it is private."),
