@@ -49,8 +49,9 @@ def start(
     Raises DataError, RecipeError or ModelError, in words, before anything is queued.
     """
     base_id = base_models.usable(studio, base_id, typed_by_operator)
-    rows = datasets.preview(studio, upload_id, mapping).usable_rows
-    recipe = build(choices, rows, base_models.parameters(studio, base_id))
+    view = datasets.preview(studio, upload_id, mapping)
+    datasets.check_trainable(view)
+    recipe = build(choices, view.usable_rows, base_models.parameters(studio, base_id))
     dataset = datasets.make(studio, upload_id, mapping)
     held_back = validation_count(dataset.usable_rows, recipe.validation_fraction)
     run = runs.create(
@@ -100,7 +101,7 @@ def start_of(studio: Studio, run_id: int) -> Start:
     """Raises NotFound if there is no such run."""
     run = runs.get(studio.db, run_id)
     dataset = get_dataset(studio.db, run.dataset_id)
-    upload_id = datasets.keep_upload(studio, studio.home.dataset(dataset.id) / dataset.filename, dataset.filename)
+    upload_id = datasets.upload_again(studio, dataset)
     return Start(upload_id, Mapping(**dataset.mapping), run.base_id, Recipe.model_validate(run.recipe), run.name)
 
 

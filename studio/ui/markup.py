@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from studio.core.conversation import Conversation
 from studio.core.errors import StudioError
-from studio.services.datasets import Preview
+from studio.services.readings import Preview
 from studio.ui.theme import ASSETS_URL
 
 PAGES = (("New model", "/"), ("My models", "/models"), ("Chat", "/chat"))
