@@ -65,11 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--parent", type=int, help=argparse.SUPPRESS)
 
     sub = command("train", _train, "Train on a file.")
-    sub.add_argument("data", type=Path, help="CSV, JSONL or JSON file")
+    _add_data(sub)
     sub.add_argument("--model", default=STARTER, help="base model: an id, a hub id or a folder (starter)")
     sub.add_argument("--name", default="", help="name of the run")
-    sub.add_argument("--question", default="", help="column with the question (guessed)")
-    sub.add_argument("--answer", default="", help="column with the answer (guessed)")
     sub.add_argument("--preset", choices=PRESETS, help="how long to train (balanced)")
     sub.add_argument("--recipe", type=Path, help="settings from a recipe.yaml")
     sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; may be repeated")
@@ -130,11 +128,11 @@ def _web(options: argparse.Namespace) -> None:
     settings = _settings(options)
     check_address(settings)
     _tether(options)
-    from studio.services.datasets import sweep_uploads
+    from studio.services.uploads import sweep
     from studio.ui.app import serve
 
     studio = _studio(options)
-    sweep_uploads(studio)
+    sweep(studio)
     serve(studio)
 
 
@@ -154,20 +152,13 @@ def _tether(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from studio.core.mapping import Mapping
-    from studio.services import datasets, runs
+    from studio.services import runs
 
-    if not options.data.is_file():
-        raise StudioError(f"There is no file {options.data}.", "Check the name and the folder.")
     choices = _read_recipe(options.recipe) if options.recipe else {}
     choices |= {"preset": options.preset} if options.preset else {}
     choices |= parse_settings(options.set)
     studio = _studio(options)
-    upload_id = datasets.keep_upload(studio, options.data, options.data.name)
-    mapping = datasets.preview(studio, upload_id).mapping
-    if options.question or options.answer:
-        chosen = {"question": options.question or mapping.question, "answer": options.answer or mapping.answer}
-        mapping = Mapping(**chosen, context=mapping.context, system=mapping.system)
+    upload_id, mapping = _take_data(studio, options)
     run = runs.start(studio, upload_id, mapping, options.model, choices, options.name, typed_by_operator=True)
     if options.wait:
         _wait(studio, run.id, quiet=options.json)
@@ -181,6 +172,33 @@ def _train(options: argparse.Namespace) -> int:
     if shown["error"]:
         print(f"studio: {shown['error']['message']} {shown['error']['hint']}".strip(), file=sys.stderr)
     return 1 if options.wait and RunStatus(shown["status"]) not in WITH_ADAPTER else 0
+
+
+def _add_data(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("data", nargs="+", help="files with examples, or hub:owner/name")
+    sub.add_argument("--sheet", default="", help="sheet of a workbook (the first with rows)")
+    sub.add_argument("--question", default="", help="column with the question (guessed)")
+    sub.add_argument("--answer", default="", help="column with the answer (guessed)")
+
+
+def _take_data(studio: Any, options: argparse.Namespace) -> tuple[str, Any]:
+    """(upload id, mapping) of what `_add_data` has asked for."""
+    from studio.core.mapping import Mapping, Reading
+    from studio.data.readers.table import Source
+    from studio.services import uploads
+
+    asked = Mapping(
+        shape="columns" if options.question or options.answer else "",
+        question=options.question,
+        answer=options.answer,
+        reading=Reading(sheet=options.sheet),
+    )
+    if len(options.data) == 1 and options.data[0].startswith("hub:"):
+        return uploads.keep_from_hub(studio, options.data[0].removeprefix("hub:")), asked
+    for name in options.data:
+        if not Path(name).is_file():
+            raise StudioError(f"There is no file {name}.", "Check the name and the folder.")
+    return uploads.keep(studio, [Source(Path(name), Path(name).name) for name in options.data]), asked
 
 
 def _read_recipe(path: Path) -> dict[str, Any]:

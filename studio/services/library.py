@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 from studio.core.errors import NotFound, StudioError
 from studio.services.context import Studio
-from studio.services.datasets import source_of
 from studio.store import datasets
-from studio.store.artifacts import file_sha256
 from studio.store.examples import Version
 from studio.store.tables import Dataset, Run
 
@@ -51,7 +49,7 @@ def delete(studio: Studio, dataset_id: int) -> None:
 
 def uploaded_before(studio: Studio, upload_id: str) -> Kept | None:
     """The newest data set made of the same file."""
-    found = datasets.of_file(studio.db, file_sha256(source_of(studio, upload_id)))
+    found = datasets.of_upload(studio.db, upload_id)
     return _kept(studio, found[0]) if found else None
 
 
@@ -74,5 +72,5 @@ def _kept(studio: Studio, dataset: Dataset) -> Kept:
     with datasets.opened(studio.home, dataset.id) as book:
         newest = book.version()
     folder = studio.home.dataset(dataset.id)
-    size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return Kept(dataset, newest, size, datasets.users(studio.db, dataset.id))

@@ -14,7 +14,7 @@ from studio.diagnostics import left_out
 from studio.diagnostics.dataset import FEWEST_EXAMPLES, KINDS_OF_ROWS, examine, too_few
 from studio.diagnostics.repairs import REPAIRS, texts
 from studio.services.context import Studio
-from studio.services.datasets import conversations_of
+from studio.services.datasets import examples_of
 from studio.store import datasets
 from studio.store.examples import Examples, Version
 from studio.store.tables import Dataset
@@ -68,7 +68,7 @@ def report(studio: Studio, dataset_id: int, version: int | None = None) -> Repor
 
 def first_look(studio: Studio, upload_id: str, mapping: Mapping | None) -> tuple[list[Finding], int]:
     """(what is wrong with the first rows of an upload, how many were looked at; 0 if all)"""
-    some = list(islice(conversations_of(studio, upload_id, mapping), LOOK_ROWS + 1))
+    some = list(islice(examples_of(studio, upload_id, mapping), LOOK_ROWS + 1))
     everything = len(some) <= LOOK_ROWS
     found = examine(enumerate(some), lambda positions: {p: some[p] for p in positions}).findings
     if not everything:

@@ -50,8 +50,10 @@ def start(
     Raises DataError, RecipeError or ModelError, in words, before anything is queued.
     """
     base_id = base_models.usable(studio, base_id, typed_by_operator)
-    rows = datasets.preview(studio, upload_id, mapping).usable_rows
-    build(choices, rows, base_models.parameters(studio, base_id))  # what is wrong is said before a data set is made
+    view = datasets.preview(studio, upload_id, mapping)
+    datasets.check_trainable(view)
+    # what is wrong with the settings is said before a data set is made
+    build(choices, view.usable_rows, base_models.parameters(studio, base_id))
     dataset = datasets.make(studio, upload_id, mapping)
     return start_on(studio, dataset.id, 1, base_id, choices, name, request_key, typed_by_operator)
 

@@ -42,12 +42,10 @@ def every(db: Database) -> list[Dataset]:
         return list(session.scalars(select(Dataset).order_by(Dataset.id.desc())))
 
 
-def of_file(db: Database, file_sha256: str) -> list[Dataset]:
-    """The data sets made of a file with these bytes, the newest first."""
+def of_upload(db: Database, upload_id: str) -> list[Dataset]:
+    """The data sets made of these files, the newest first."""
     with db.reading() as session:
-        return list(
-            session.scalars(select(Dataset).where(Dataset.file_sha256 == file_sha256).order_by(Dataset.id.desc()))
-        )
+        return list(session.scalars(select(Dataset).where(Dataset.upload_id == upload_id).order_by(Dataset.id.desc())))
 
 
 def rename(db: Database, dataset_id: int, name: str) -> None:

@@ -34,7 +34,7 @@ class Dataset(Table):
     rows: Mapped[int]
     usable_rows: Mapped[int]
     skipped: Mapped[list[Any]]  # {reason, count, rows}
-    file_sha256: Mapped[str | None] = mapped_column(index=True)  # of the file as it was uploaded
+    upload_id: Mapped[str | None] = mapped_column(index=True)  # the same files under the same names have the same
     created_at: Mapped[float] = mapped_column(default=time)
 
 

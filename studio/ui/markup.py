@@ -10,9 +10,9 @@ from markupsafe import Markup
 from studio.core.conversation import Conversation
 from studio.core.errors import StudioError
 from studio.core.finding import Finding
-from studio.services.datasets import Preview
 from studio.services.examples import Page
 from studio.services.library import Kept
+from studio.services.readings import Preview
 from studio.ui import words
 from studio.ui.theme import ASSETS_URL
 

@@ -1,61 +1,87 @@
-"""CSV: any delimiter, quotes as Excel writes them, every row held to the header."""
+"""CSV and TSV: any delimiter, quotes as Excel writes them, every row held to the header."""
 
-from csv import Error, Sniffer, field_size_limit, reader
+import re
+from collections.abc import Iterator
+from csv import Error, field_size_limit, reader
 from io import StringIO
+from itertools import islice
 
 from studio.core.errors import DataError
-from studio.data.readers.table import Row, Table
+from studio.core.mapping import Reading
+from studio.data.readers.grid import NO_HEADER_NOTE, Line, has_header, names_of, numbered, rows_of
+from studio.data.readers.table import TICK_ROWS, Broken, Row, Source, Table, Tick, no_tick
+from studio.data.readers.text import LONGEST_LINE_BYTES, encoding_of, open_text, share_read
 
-DELIMITERS = ",;\t|"
-field_size_limit(2**31 - 1)  # the studio's own limit on a cell comes later and speaks plainly
+DELIMITERS = ",;\t|~^"
+_SAMPLE_CHARS = 100_000
+_SAMPLE_LINES = 100
+field_size_limit(LONGEST_LINE_BYTES)  # the studio's own limit on a cell comes later and speaks plainly
+_STATED = re.compile(r'\A"?sep=(.)"?\r?\n')  # a first line by which Excel is told the delimiter
 
 
-def read_csv(text: str, filename: str) -> Table:
-    lines = reader(StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
-    table = Table([], [])
-    try:
-        for cells in lines:
-            if not any(cell.strip() for cell in cells):
-                continue
-            if not table.columns:
-                table.columns = _header(cells, filename)
-            elif len(cells) == len(table.columns):
-                table.rows.append(Row(lines.line_num, dict(zip(table.columns, cells, strict=True))))
-            else:
-                table.skip(
-                    f"has {len(cells)} cells where the header has {len(table.columns)}. "
-                    "Is a text with a comma missing its quotes?",
-                    lines.line_num,
-                )
-    except Error as error:
-        raise DataError(
-            f"{filename} breaks off near line {lines.line_num}: {error}.",
+def read_csv(source: Source, reading: Reading) -> Table:
+    encoding = encoding_of(source)
+    with open_text(source, encoding, newline="") as file:
+        sample = file.read(_SAMPLE_CHARS)
+    stated = _STATED.match(sample)
+    delimiter = stated[1] if stated else _delimiter(sample)
+    skipped = 1 if stated else 0
+
+    def lines(tick: Tick) -> Iterator[Line]:
+        return _lines(source, encoding, delimiter, skipped, tick)
+
+    first = list(islice(lines(no_tick), _SAMPLE_LINES))
+    headed = has_header(first) if reading.header is None else reading.header
+    cells = first[0][1] if first else []
+    columns = names_of(cells, source.name) if headed else numbered(len(cells))
+
+    def read(tick: Tick) -> Iterator[Row | Broken]:
+        yield from rows_of(islice(lines(tick), 1 if headed else 0, None), columns)
+
+    return Table(columns, read, encoding, notes=[] if headed else [NO_HEADER_NOTE], headed=headed)
+
+
+def _lines(source: Source, encoding: str, delimiter: str, skipped: int, tick: Tick) -> Iterator[Line]:
+    """Lines that are not blank, each with the number of the file's line on which it begins."""
+    size = source.path.stat().st_size
+    with open_text(source, encoding, newline="") as file:
+        rows = reader(islice(file, skipped, None), delimiter=delimiter, strict=True)
+        start = 1
+        try:
+            for count, cells in enumerate(rows, 1):
+                if any(cell and not cell.isspace() for cell in cells):
+                    yield start + skipped, cells
+                start = rows.line_num + 1
+                if count % TICK_ROWS == 0:
+                    tick(share_read(file, size))
+        except Error as error:
+            raise _broken_off(source.name, start + skipped, error) from None
+
+
+def _broken_off(filename: str, line: int, error: Error) -> DataError:
+    if "unexpected end" in str(error) or "field larger" in str(error):
+        return DataError(
+            f"{filename} breaks off: the row that begins on line {line} never ends.",
             "Look there for a quote that is never closed.",
-        ) from None
-    return table
-
-
-def _delimiter(text: str) -> str:
-    """The delimiter that divides the first line; the sniffer decides between several."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    present = [d for d in DELIMITERS if d in first]
-    if len(present) < 2:
-        return present[0] if present else ","
-    try:
-        return Sniffer().sniff(text[:20_000], "".join(present)).delimiter
-    except Error:
-        return max(present, key=first.count)
-
-
-def _header(cells: list[str], filename: str) -> list[str]:
-    names = [cell.strip() for cell in cells]
-    for place, name in enumerate(names, 1):
-        if not name:
-            names[place - 1] = f"column {place}"
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(
-            f"{filename} has two columns called “{twice[0]}”.",
-            "Rename one of them, so that each column has its own name.",
         )
-    return names
+    return DataError(
+        f"{filename} cannot be read from line {line} on: a quote stands in the middle of a cell.",
+        'Inside a cell in quotes, write each quote twice: "She said ""hello""".',
+    )
+
+
+def _delimiter(sample: str) -> str:
+    """Of those in the first line the one that divides most lines as it divides the first."""
+    first = next((line for line in sample.splitlines() if line.strip()), "")
+    best, best_score = ",", (-1.0, 0)
+    for delimiter in (d for d in DELIMITERS if d in first):
+        try:
+            rows = [r for r in islice(reader(StringIO(sample, newline=""), delimiter=delimiter), _SAMPLE_LINES) if r]
+        except Error:
+            continue
+        rows = rows[:-1] if len(rows) > 2 else rows  # the sample may end inside the last one
+        width = len(rows[0]) if rows else 0
+        if width > 1:
+            score = (sum(len(row) == width for row in rows) / len(rows), width)
+            best, best_score = max((best, best_score), (delimiter, score), key=lambda pair: pair[1])
+    return best

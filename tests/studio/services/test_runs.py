@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import pytest
@@ -84,21 +83,7 @@ def test_the_same_file_is_one_upload_and_one_data_set(studio: Studio, faq: Path)
     first, second = upload(studio, faq), upload(studio, faq)
     assert first == second
     assert datasets.make(studio, first).id == datasets.make(studio, second).id
-    assert (studio.home.dataset(1) / "faq.csv").is_file()
-
-
-def test_uploads_that_nobody_used_for_a_week_are_removed(studio: Studio, faq: Path) -> None:
-    kept, old = (datasets.keep_upload(studio, faq, name) for name in ("kept.csv", "old.csv"))
-    os.utime(studio.home.uploads / old, (0, 0))
-    datasets.sweep_uploads(studio)
-    assert [folder.name for folder in studio.home.uploads.iterdir()] == [kept]
-
-
-@pytest.mark.parametrize("name", ["../../evil.csv", "a/b.csv", "‮gpj.csv", "x" * 300 + ".csv", "<b>.csv", "...csv"])
-def test_a_hostile_file_name_stays_in_its_folder(studio: Studio, faq: Path, name: str) -> None:
-    upload_id = datasets.keep_upload(studio, faq, name)
-    kept = list((studio.home.uploads / upload_id).iterdir())
-    assert len(kept) == 1 and kept[0].parent == studio.home.uploads / upload_id and len(kept[0].name) < 120
+    assert (studio.home.dataset(1) / "source" / "faq.csv").is_file()
 
 
 def test_stopping_an_ended_run_says_so(studio: Studio, faq: Path) -> None:

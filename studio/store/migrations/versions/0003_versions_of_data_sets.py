@@ -8,14 +8,14 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    op.add_column("datasets", sa.Column("file_sha256", sa.String(), nullable=True))
-    op.create_index(op.f("ix_datasets_file_sha256"), "datasets", ["file_sha256"])
+    op.add_column("datasets", sa.Column("upload_id", sa.String(), nullable=True))
+    op.create_index(op.f("ix_datasets_upload_id"), "datasets", ["upload_id"])
     op.add_column("runs", sa.Column("dataset_version", sa.Integer(), nullable=False, server_default="1"))
 
 
 def downgrade() -> None:
     with op.batch_alter_table("runs") as batch:
         batch.drop_column("dataset_version")
-    op.drop_index(op.f("ix_datasets_file_sha256"), "datasets")
+    op.drop_index(op.f("ix_datasets_upload_id"), "datasets")
     with op.batch_alter_table("datasets") as batch:
-        batch.drop_column("file_sha256")
+        batch.drop_column("upload_id")
