@@ -64,6 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("work", _work, "Run the consumer alone: take waiting runs and train them.")
     sub.add_argument("--parent", type=int, help=argparse.SUPPRESS)
 
+    sub = command("check", _check, "Report on files: what is wrong with the examples, and how long they are.")
+    _add_data(sub)
+    sub.add_argument("--model", default="", help="base model whose tokens are counted (starter, if it is here)")
+    as_json(sub)
+
     sub = command("train", _train, "Train on a file.")
     _add_data(sub)
     sub.add_argument("--model", default=STARTER, help="base model: an id, a hub id or a folder (starter)")
@@ -172,6 +177,48 @@ def _train(options: argparse.Namespace) -> int:
     if shown["error"]:
         print(f"studio: {shown['error']['message']} {shown['error']['hint']}".strip(), file=sys.stderr)
     return 1 if options.wait and RunStatus(shown["status"]) not in WITH_ADAPTER else 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from studio.services.checkup import checkup
+
+    studio = _studio(options)
+    upload_id, mapping = _take_data(studio, options)
+    quiet = options.json or not sys.stderr.isatty()
+    found = checkup(
+        studio,
+        upload_id,
+        mapping,
+        options.model,
+        (lambda words: None) if quiet else lambda w: print(w, file=sys.stderr),
+    )
+    if options.json:
+        print(json.dumps(found.as_dict(), ensure_ascii=False))
+    else:
+        _print_report(found)
+    if found.problem:
+        print(f"studio: {found.problem}", file=sys.stderr)
+    return 1 if found.problem else 0
+
+
+def _print_report(found: Any) -> None:
+    view, counted = found.view, found.lengths
+    print(f"{view.filename}: {view.rows:,} rows, {view.words}")
+    if counted:
+        print(
+            f"{counted.total:,} tokens, {counted.learned:,} to learn. "
+            f"Half of the rows have up to {counted.p50:,}, 95% up to {counted.p95:,}, the longest {counted.max:,}."
+        )
+    for finding in found.findings:
+        sign = {"error": "✗", "warning": "!", "note": "·"}[finding.severity]
+        rows = (
+            f" (rows {', '.join(map(str, finding.rows[:8]))}{' …' if finding.count > 8 else ''})"
+            if finding.rows
+            else ""
+        )
+        print(f"{sign} {finding.message}{rows}{' The page can repair it.' if finding.repair else ''}")
+    if not found.findings and not found.problem:
+        print("Nothing is wrong with these examples.")
 
 
 def _add_data(sub: argparse.ArgumentParser) -> None:

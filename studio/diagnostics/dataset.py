@@ -92,7 +92,7 @@ class Examination:
         self._answers: Counter[str] | None = Counter()
         self._turns: Counter[int] = Counter()
         self._kinds: Counter[str] = Counter()
-        self._characters = self._not_learned = 0
+        self._characters = self._tools = 0
         self._sample: list[tuple[int, str]] = []
         self._random = Random(0)
 
@@ -120,6 +120,7 @@ class Examination:
         self._turns[sum(m.role == "user" for m in messages)] += 1
         self._kinds[conversation.kind] += 1
         self._characters += len(whole)
+        self._tools += conversation.uses_tools
         self._draw(index, whole)
 
     def report(
@@ -261,6 +262,7 @@ class Examination:
             "rows": rows,
             "characters": self._characters,
             "kinds": dict(self._kinds),
+            "with_tools": self._tools,
             "turns": {
                 "mean": round(sum(t * n for t, n in turns) / rows, 2) if rows else 0,
                 "most": turns[-1][0] if turns else 0,

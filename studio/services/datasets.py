@@ -77,12 +77,6 @@ def examples_of(studio: Studio, upload_id: str, mapping: Mapping | None = None) 
     return iter(()) if view.problem else read_jsonl(folder / EXAMPLES)
 
 
-def upload_again(studio: Studio, dataset: Dataset) -> str:
-    """The upload that a data set was made of."""
-    folder = studio.home.dataset(dataset.id) / _SOURCE
-    return uploads.keep(studio, [Source(path, path.name) for path in sorted(folder.iterdir())])
-
-
 def check_trainable(view: Preview) -> None:
     """Raises DataError, in words, if a run on these examples cannot be started."""
     if view.problem or view.untrained:

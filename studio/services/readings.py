@@ -27,7 +27,7 @@ _VIEW = "view.json"
 _FORM = 1  # another number, and what earlier versions understood of an upload is not looked at any more
 _SHOWN_EXAMPLES = 3
 _KEPT_SECONDS = 3600.0  # of what was understood by a mapping that nobody asked for again
-_UNTRAINED: dict[Kind, str] = {
+UNTRAINED: dict[Kind, str] = {
     "preference": "preference pairs",
     "verdict": "answers marked good or bad",
     "text": "plain text",
@@ -144,16 +144,16 @@ def _understand(
 
 
 def _convert(studio: Studio, view: Preview, table: Table, examples: Path, tick: Tick) -> Preview:
-    tally, first, usable, untrained = Tally(), list[Conversation](), 0, ""
+    tally, first, usable, reason = Tally(), list[Conversation](), 0, ""
 
     def passing() -> Iterator[Conversation]:
-        nonlocal usable, untrained
+        nonlocal usable, reason
         for conversation in convert(table, view.mapping, studio.settings.max_cell_chars, tally, tick):
             usable += 1
             if usable <= _SHOWN_EXAMPLES:
                 first.append(conversation)
-            if not untrained and (conversation.kind != "chat" or conversation.uses_tools):
-                untrained = _UNTRAINED.get(conversation.kind, "conversations with tools")
+            if not reason and (conversation.kind != "chat" or conversation.uses_tools):
+                reason = untrained(conversation.kind)
             yield conversation
 
     write_jsonl(examples, passing())
@@ -166,8 +166,15 @@ def _convert(studio: Studio, view: Preview, table: Table, examples: Path, tick: 
         examples=first,
         mendings=[m for line in tally.unquoted if (m := mending(line.number, line.raw))],
         mendable=tally.mendable,
-        problem=_too_little(usable, tally.skipped, bool(untrained)),
-        untrained=f"The studio can keep and show {untrained}, but cannot train on them yet." if untrained else "",
+        problem=_too_little(usable, tally.skipped, bool(reason)),
+        untrained=reason,
+    )
+
+
+def untrained(kind: Kind) -> str:
+    """Why examples of this kind, or chats with tools, are not trained on."""
+    return (
+        f"The studio can keep and show {UNTRAINED.get(kind, 'conversations with tools')}, but cannot train on them yet."
     )
 
 

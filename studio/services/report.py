@@ -15,9 +15,9 @@ from studio.diagnostics.dataset import FEWEST_EXAMPLES, KINDS_OF_ROWS, examine, 
 from studio.diagnostics.repairs import REPAIRS, texts
 from studio.services.context import Studio
 from studio.services.datasets import examples_of
+from studio.services.readings import UNTRAINED, untrained
 from studio.store import datasets
 from studio.store.examples import Examples, Version
-from studio.store.tables import Dataset
 
 __all__ = ["KINDS_OF_ROWS", "texts"]  # which pages may ask for beside what is here
 
@@ -110,10 +110,14 @@ def repair_label(kind: str) -> str:
     return str(_repair(kind).label)
 
 
-def require_trainable(studio: Studio, dataset: Dataset, version: Version) -> None:
+def require_trainable(book: Examples, version: Version) -> None:
     """Raises DataError, in the report's words, if this version cannot be trained on."""
     if version.usable < FEWEST_EXAMPLES:
         raise DataError(too_few(version.usable))
+    figures = (book.report(version.equals) or {}).get("figures", {})
+    kinds = [kind for kind in figures.get("kinds", {}) if kind in UNTRAINED]
+    if kinds or figures.get("with_tools"):
+        raise DataError(untrained(kinds[0] if kinds else "chat"))
 
 
 def _repair(kind: str) -> Any:

@@ -77,7 +77,7 @@ def start_on(
             studio, build(choices, kept.usable, base_models.parameters(studio, base_id)), dataset_id
         )
         held_back = hold_back.count(studio, book, kept, recipe)
-    report.require_trainable(studio, dataset, kept)
+        report.require_trainable(book, kept)
     lengths.require_something_to_learn(studio, dataset_id, version, base_id, recipe.max_length)
     to_learn = kept.usable - (0 if recipe.hold_back == "dataset" else held_back)
     run = runs.create(

@@ -45,6 +45,7 @@ CREATE TABLE flags (version INTEGER, kind TEXT, position INTEGER, PRIMARY KEY (v
 CREATE TABLE lengths (
     model TEXT, example INTEGER, tokens INTEGER NOT NULL, learned INTEGER NOT NULL, first INTEGER NOT NULL,
     PRIMARY KEY (model, example)) WITHOUT ROWID;
+CREATE TABLE group_columns (name TEXT PRIMARY KEY);
 CREATE TABLE tasks (name TEXT PRIMARY KEY, done INTEGER NOT NULL, total INTEGER NOT NULL, error TEXT NOT NULL);
 """
 _INDEXES = f"""
@@ -246,8 +247,23 @@ class Examples:
         return [loads(grouped) for (grouped,) in rows]
 
     def group_columns(self) -> list[str]:
-        row = self._db.execute("SELECT grouped FROM examples WHERE position = 0 LIMIT 1").fetchone()
-        return list(loads(row[0])) if row else []
+        """The columns that `keep_groups` was given."""
+        return [column for (column,) in self._db.execute("SELECT name FROM group_columns")]
+
+    def keep_groups(self, column: str, value_of: Callable[[Conversation], str]) -> None:
+        """Note what stands in a further column of the user's file, in every version's examples."""
+        last = 0
+        with self._writing():
+            while rows := self._db.execute(
+                "SELECT id, content, grouped FROM examples WHERE id > ? ORDER BY id LIMIT ?", (last, _AT_ONCE)
+            ).fetchall():
+                changed = [
+                    (dumps(loads(g) | {column: value_of(from_record(loads(c)))}, ensure_ascii=False), i)
+                    for i, c, g in rows
+                ]
+                self._db.executemany("UPDATE examples SET grouped = ? WHERE id = ?", changed)
+                last = rows[-1][0]
+            self._db.execute("INSERT OR REPLACE INTO group_columns VALUES (?)", (column,))
 
     # what was found out
 
@@ -375,13 +391,8 @@ def opened(path: Path) -> Iterator[Examples]:
         connection.close()
 
 
-def create(
-    path: Path,
-    conversations: Iterable[Conversation],
-    words: str,
-    groups: Callable[[Conversation], dict[str, str]] | None = None,
-) -> Version:
-    """Write version 1 into a new file, in a stream. `groups` gives an example's further columns."""
+def create(path: Path, conversations: Iterable[Conversation], words: str) -> Version:
+    """Write version 1 into a new file, in a stream."""
     path.unlink(missing_ok=True)
     connection = _connect(path)
     try:
@@ -395,8 +406,7 @@ def create(
         def states() -> Iterator[tuple[Any, ...]]:
             nonlocal digest, rows, usable
             for position, conversation in enumerate(conversations):
-                grouped = dumps(groups(conversation), ensure_ascii=False) if groups else "{}"
-                state = _state(position, conversation, 1, grouped)
+                state = _state(position, conversation, 1, "{}")
                 digest += _digest(position, state[5])
                 rows, usable = rows + 1, usable + state[4]
                 yield state

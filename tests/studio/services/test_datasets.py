@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from studio.core.conversation import read_jsonl
 from studio.core.errors import DataError
 from studio.core.mapping import Mapping, Reading
 from studio.data.readers.table import Source
@@ -77,11 +76,14 @@ def test_a_data_set_keeps_the_files_it_was_made_of(studio: Studio, tmp_path: Pat
     files = [write(tmp_path, name, content) for name in ("examples.jsonl", "more.jsonl")]
     upload_id = uploads.keep(studio, files)
     dataset = datasets.make(studio, upload_id)
-    kept = list(read_jsonl(studio.home.examples(dataset.id)))
+    with rows.opened(studio.home, dataset.id) as book:
+        kept = [example.conversation for example in book.read(1)]
     assert [(c.file, c.row) for c in kept[10:14]] == [
         ("examples.jsonl", 11), ("examples.jsonl", 12), ("more.jsonl", 1), ("more.jsonl", 2),
     ]  # fmt: skip
-    assert datasets.upload_again(studio, rows.get(studio.db, dataset.id)) == upload_id
+    assert sorted(path.name for path in (studio.home.dataset(dataset.id) / "source").iterdir()) == [
+        "examples.jsonl", "more.jsonl",
+    ]  # fmt: skip
 
 
 def test_a_repair_is_offered_with_before_and_after(studio: Studio, tmp_path: Path) -> None:

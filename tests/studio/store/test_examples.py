@@ -36,7 +36,7 @@ def answers(book: Examples, version: int) -> list[str]:
 @pytest.fixture
 def book(tmp_path: Path) -> Iterator[Examples]:
     path = tmp_path / "examples.db"
-    examples.create(path, (example(n) for n in range(10)), "Uploaded", lambda c: {"shop": str(c.row % 3)})
+    examples.create(path, (example(n) for n in range(10)), "Uploaded")
     with examples.opened(path) as opened:
         yield opened
 
@@ -84,7 +84,16 @@ def test_rows_not_to_learn_are_kept_but_not_read_for_training(book: Examples) ->
     second = book.change(1, "Marked", unlearned, [2])
     assert (second.rows, second.usable) == (10, 9)
     assert len(list(book.read(2))) == 10 and len(list(book.read(2, learning_only=True))) == 9
-    assert len(book.groups(2)) == 9 and book.group_columns() == ["shop"]
+
+
+def test_what_rows_are_grouped_by_stays_with_them(book: Examples) -> None:
+    assert book.group_columns() == []
+    book.change(1, "Edited", said("New"), [4])
+    book.keep_groups("shop", lambda c: str(c.row % 3))
+    book.change(2, "Edited", said("Newer"), [4])
+    assert book.group_columns() == ["shop"]
+    for version in (1, 2, 3):
+        assert [g["shop"] for g in book.groups(version)] == [str((n + 2) % 3) for n in range(10)]
 
 
 def test_pages_skip_what_was_deleted(book: Examples) -> None:
