@@ -205,7 +205,9 @@ class DataSet {
   finding(finding) {
     const preview = element("div");
     const buttons = [
-      finding.filter ? button("Show the rows", "small secondary", () => this.showRows(finding.kind)) : null,
+      finding.filter ? button("Show the rows", "small secondary", () => this.showRows({ kind: finding.kind })) : null,
+      finding.longer ? button("Show the rows", "small secondary", () => this.showRows({ longer: String(finding.longer) })) : null,
+      finding.longer ? button("Look at lengths", "small secondary", () => this.tabs[Object.keys(TABS).indexOf("lengths")].click()) : null,
       finding.repair ? button(`${finding.repair} …`, "small secondary", () => this.preview(finding, preview)) : null,
     ].filter(Boolean);
     const title = { error: "Must be solved", warning: "Worth a look", note: "Good to know" }[finding.severity];
@@ -216,8 +218,8 @@ class DataSet {
       buttons.length ? element("div", { class: "buttons" }, ...buttons) : null, preview);
   }
 
-  showRows(kind) {
-    this.rows.filter({ kind });
+  showRows(filter) {
+    this.rows.filter(filter);
     history.replaceState(null, "", "#rows");
     this.open("rows");
   }

@@ -77,6 +77,11 @@ def examples_of(studio: Studio, upload_id: str, mapping: Mapping | None = None) 
     return iter(()) if view.problem else read_jsonl(folder / EXAMPLES)
 
 
+def sources_of(studio: Studio, dataset_id: int) -> Path:
+    """The folder with the files that a data set was made of."""
+    return studio.home.dataset(dataset_id) / _SOURCE
+
+
 def check_trainable(view: Preview) -> None:
     """Raises DataError, in words, if a run on these examples cannot be started."""
     if view.problem or view.untrained:

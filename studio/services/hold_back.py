@@ -1,11 +1,22 @@
 """Which examples of a run are held back to check: what the recipe wishes, held against the data sets that are there."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 from studio.core.errors import NotFound, RecipeError
+from studio.core.mapping import Mapping
 from studio.core.recipe import Recipe
+from studio.data.files import read_files
+from studio.data.readers.table import Row, Source, no_tick
 from studio.data.split import held_back_groups, validation_count
+from studio.data.turns import text_of
 from studio.services.context import Studio
+from studio.services.datasets import sources_of
+from studio.services.uploads import limits
 from studio.store import datasets
 from studio.store.examples import Examples, Version
+
+GROUP_CHARS = 200  # of a group's name
 
 
 def settled(studio: Studio, recipe: Recipe, dataset_id: int) -> Recipe:
@@ -17,14 +28,12 @@ def settled(studio: Studio, recipe: Recipe, dataset_id: int) -> Recipe:
     if recipe.hold_back == "random":
         return recipe
     if recipe.hold_back == "group":
-        with datasets.opened(studio.home, dataset_id) as book:
-            columns = book.group_columns()
+        columns = datasets.get(studio.db, dataset_id).columns
         if by not in columns:
-            known = (
-                f"The columns are {', '.join(f'“{c}”' for c in columns)}." if columns else "It has none to group by."
-            )
-            raise RecipeError({"hold_back_by": f"The data set has no further column “{by[:40]}” to group by. {known}"})
-        return recipe
+            known = f"The columns are {', '.join(f'“{c}”' for c in columns[:12])}."
+            raise RecipeError({"hold_back_by": f"The data set has no column “{by[:40]}” to group by. {known}"})
+        _note_groups(studio, dataset_id, by)
+        return recipe.model_copy(update={"hold_back_by": by})
     number, _, version = by.partition("@")
     try:
         if int(number) == dataset_id:
@@ -48,3 +57,20 @@ def count(studio: Studio, book: Examples, version: Version, recipe: Recipe) -> i
         return validation_count(version.usable, recipe.validation_fraction)
     groups = [group.get(recipe.hold_back_by, "") for group in book.groups(version.number)]
     return len(held_back_groups(groups, recipe.validation_fraction, recipe.seed))
+
+
+def _note_groups(studio: Studio, dataset_id: int, column: str) -> None:
+    """Look up the column in the file that the data set was made of, once."""
+    with datasets.opened(studio.home, dataset_id) as book:
+        if column in book.group_columns():
+            return
+        reading = Mapping.model_validate(datasets.get(studio.db, dataset_id).mapping).reading
+        files = [Source(path, path.name) for path in sorted(sources_of(studio, dataset_id).iterdir())]
+        with TemporaryDirectory(dir=studio.home.uploads, suffix=".partial") as unpacked:
+            table = read_files(files, reading, limits(studio), Path(unpacked))
+            found = {
+                (row.file, row.number): text_of(row.values.get(column))[:GROUP_CHARS]
+                for row in table.read(no_tick)
+                if isinstance(row, Row)
+            }
+        book.keep_groups(column, lambda conversation: found.get((conversation.file, conversation.row), ""))

@@ -5,14 +5,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from studio.core.errors import DataError, ModelError
+from studio.core.finding import Finding
 from studio.core.recipe import Recipe
-from studio.diagnostics.lengths import Lengths, distribution
+from studio.diagnostics.lengths import Lengths, distribution, finding
 from studio.services.context import Studio
 from studio.store import base_models, datasets
 from studio.store.examples import Example, Examples, Version
 
 USUAL = Recipe().max_length
+QUICK_ROWS = 5000
 _KNOWN_MOST = 20
+_ROWS_NAMED = 100
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,17 @@ def lengths(studio: Studio, dataset_id: int, base_id: str, version: int | None =
         studio.errands.send(errand, "workers.lengths", path, "--model", str(folder), "--version", str(wanted.equals))
     running = studio.errands.state(errand) == "running"
     return Counted("counting", done=done if running else 0, total=total if running else wanted.rows)
+
+
+def too_long(studio: Studio, dataset_id: int, base_id: str) -> Finding | None:
+    """What the usual length would cut off, if tokens have been counted; counting is begun where it is quick."""
+    with datasets.opened(studio.home, dataset_id) as book:
+        quick = book.version().rows <= QUICK_ROWS
+    counted = lengths(studio, dataset_id, base_id, start=quick).lengths
+    if counted is None or not counted.rows:
+        return None
+    rows = [example.conversation.row for example in longer(studio, dataset_id, base_id, USUAL, 0, _ROWS_NAMED)[0]]
+    return finding(counted, USUAL, rows)
 
 
 def longer(

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from studio.core.catalog import STARTER
 from studio.core.conversation import Conversation, Message
-from studio.core.finding import Finding
+from studio.core.finding import Finding, worst_first
 from studio.core.mapping import Mapping
 from studio.services import base_models, examples, lengths, library, report
 from studio.services.context import Studio
@@ -25,6 +26,7 @@ def set_page(studio: Studio, dataset_id: int) -> dict[str, Any]:
     """All that a data set's page shows besides its rows."""
     kept = library.get(studio, dataset_id)
     found = report.report(studio, dataset_id)
+    long = lengths.too_long(studio, dataset_id, STARTER) if found.state == "ready" else None
     used = {run.dataset_version for run in kept.runs}
     return _line(kept) | {
         "mapping": _mapping(kept),
@@ -44,7 +46,7 @@ def set_page(studio: Studio, dataset_id: int) -> dict[str, Any]:
             for version in examples.versions(studio, dataset_id)
         ],
         "models": [{"id": c.id, "name": c.name} for c in base_models.choices(studio) if c.here],
-        "report": _report(found),
+        "report": _report(found, [long] if long else []),
     }
 
 
@@ -93,12 +95,12 @@ def _mapping(kept: Kept) -> str:
         return ""
 
 
-def _report(found: Report) -> dict[str, Any]:
+def _report(found: Report, more: list[Finding]) -> dict[str, Any]:
     return {
         "state": found.state,
         "done": found.done,
         "total": found.version.rows,
-        "findings": [_finding(finding) for finding in found.findings],
+        "findings": [_finding(finding) for finding in worst_first([*found.findings, *more])],
         "facts": _facts(found) if found.state == "ready" else [],
         "labels": found.figures.get("labels", [])[:_LABELS],
     }
@@ -115,6 +117,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "repair": report.repair_label(finding.kind) if finding.repair else "",
         "name": report.KINDS_OF_ROWS.get(finding.kind, ""),
         "filter": finding.kind in report.KINDS_OF_ROWS,
+        "longer": lengths.USUAL if finding.kind == "too_long" else 0,
     }
 
 
