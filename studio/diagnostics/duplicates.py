@@ -46,11 +46,10 @@ def contradictions(questions: Sequence[int], answers: Sequence[int]) -> list[lis
         np.frombuffer(keys if isinstance(keys, array) else array("q", keys), np.int64) for keys in (questions, answers)
     )
     order = np.argsort(q, kind="stable")
-    starts = np.flatnonzero(np.concatenate(([True], q[order][1:] != q[order][:-1]))) if len(q) else np.array([], int)
-    ends = np.append(starts[1:], len(order))
-    groups = [order[s:e] for s, e in zip(starts, ends, strict=True) if e - s > 1]
-    differing = [group for group in groups if np.any(a[group] != a[group[0]])]
-    return sorted(group.tolist() for group in differing)
+    edges = np.concatenate(([0], np.flatnonzero(q[order][1:] != q[order][:-1]) + 1, [len(q)]))
+    several = np.flatnonzero(np.diff(edges) > 1)
+    groups = (order[edges[i] : edges[i + 1]] for i in several)
+    return sorted(group.tolist() for group in groups if np.any(a[group] != a[group[0]]))
 
 
 class NearDuplicates:

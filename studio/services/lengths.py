@@ -30,6 +30,7 @@ class Counted:
 
 def lengths(studio: Studio, dataset_id: int, base_id: str, version: int | None = None, start: bool = True) -> Counted:
     """The token counts of a version, the newest unless given; begun if `start`, and there with a later call."""
+    datasets.get(studio.db, dataset_id)
     folder = model_folder(studio, base_id)
     if folder is None:
         return Counted("absent")

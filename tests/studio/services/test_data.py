@@ -131,7 +131,7 @@ def test_rows_of_one_group_are_held_back_together(studio: Studio, dataset: int) 
     groups = [{(c.row - 2) % 4 for c in part} for part in (to_learn, held_back)]
     assert groups[1] and not groups[0] & groups[1]
     assert (len(to_learn), len(held_back)) == (run.data["train_rows"], run.data["validation_rows"])
-    with pytest.raises(RecipeError, match="no column “shop” to group by. The columns are “question”"):
+    with pytest.raises(RecipeError, match=r"no column “shop” to group by\. The columns are “question”"):
         runs.start_on(studio, dataset, 1, "starter", {"hold_back": "group", "hold_back_by": "shop"})
 
 
