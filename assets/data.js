@@ -1,5 +1,5 @@
 // Data: the list of data sets, or, with ?id=, one of them: its report, rows, lengths and versions.
-import { button, count, element, notice, repeat, request } from "./dom.js";
+import { button, count, element, notice, remember, repeat, request } from "./dom.js";
 import { RowsView } from "./rows.js";
 import { LengthsView, SeenView } from "./seen.js";
 
@@ -126,7 +126,7 @@ class DataSet {
     };
     this.tabs = Object.entries(TABS).map(([name, title]) => element("button", {
       type: "button", role: "tab", id: `tab-${name}`, "aria-controls": `panel-${name}`,
-      onclick: () => history.replaceState(null, "", `#${name}`) ?? this.open(name),
+      onclick: () => { remember(name); this.open(name); },
       onkeydown: (event) => this.step(event),
     }, title));
     this.panels = Object.entries(panels).map(([name, inside]) => element("section", {
@@ -220,7 +220,7 @@ class DataSet {
 
   showRows(filter) {
     this.rows.filter(filter);
-    history.replaceState(null, "", "#rows");
+    remember("rows");
     this.open("rows");
   }
 

@@ -26,6 +26,11 @@ export function count(number, noun) {
   return `${number.toLocaleString("en-US")} ${noun}${number === 1 ? "" : "s"}`;
 }
 
+/** Puts the open tab into the address. The whole of it: Gradio's pages have a base that a bare # would follow. */
+export function remember(tab) {
+  history.replaceState(null, "", `${location.pathname}${location.search}#${tab}`);
+}
+
 /** The JSON at `path`, or an Error whose message a person can read. */
 export async function request(path, body) {
   const options = body === undefined ? {} : {

@@ -1,5 +1,5 @@
 // What the base model sees: one example token by token, and how long all of them are.
-import { button, count, element, notice, request } from "./dom.js";
+import { button, count, element, notice, remember, request } from "./dom.js";
 
 /** The base model and the length that both views share. */
 const shared = { model: "", length: 1024 };
@@ -49,7 +49,7 @@ export class SeenView {
     this.position = position;
     this.row = row;
     this.texts = null;
-    history.replaceState(null, "", "#seen");
+    remember("seen");
     this.owner.open("seen");
   }
 
@@ -178,7 +178,7 @@ export class LengthsView {
     const more = element("p", { class: "aside" });
     const show = button("Show these rows", "small secondary", () => {
       this.owner.rows.filter({ longer: String(shared.length) });
-      history.replaceState(null, "", "#rows");
+      remember("rows");
       this.owner.open("rows");
     });
     const highest = Math.max(...lengths.bars.map((bar) => bar.rows));

@@ -1,18 +1,56 @@
-"""A messy file in a real browser: report, repair, rows, edit, versions, tokens, lengths, and a run on what came of it."""
+"""A messy file in a real browser: report, repair, rows, edit, versions, tokens, lengths, and a run on its last version.
 
+Before a web process alone, with the real starter model beside it: the run stays in the line.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from studio.services import library
+from studio.services import datasets, library
 from studio.services import runs as run_services
 from studio.services.context import Studio
 from studio.settings import Settings
-from tests.journeys.conftest import Running
 
 pytestmark = pytest.mark.slow
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+
+
+@dataclass(frozen=True)
+class Site:
+    url: str
+    studio: Studio
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, starter_models: Path) -> Iterator[Site]:
+    home = tmp_path_factory.mktemp("home")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"STUDIO_HOME": str(home), "STUDIO_MODELS": str(starter_models)}
+    command = [sys.executable, "-m", "studio", "web", "--port", str(port)]
+    log = home / "web.log"
+    with log.open("wb") as out, subprocess.Popen(command, env=environment, stdout=out, stderr=out) as process:
+        try:
+            for _ in range(1200):
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2):
+                    break
+                assert process.poll() is None, "the web process ended"
+                time.sleep(0.1)
+            yield Site(f"http://127.0.0.1:{port}", Studio.open(Settings(home=home, models=starter_models)))
+        finally:
+            process.terminate()
+    assert "Traceback" not in log.read_text(), log.read_text()
 
 
 @pytest.fixture
@@ -32,24 +70,25 @@ def messy(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def opened(running: Running, browser: Browser, messy: Path) -> Page:
+def opened(site: Site, browser: Browser, messy: Path) -> Iterator[Page]:
     """The report's page, opened by way of an upload on the first page."""
-    context = browser.new_context(base_url=running.url, locale="en-US", viewport={"width": 1280, "height": 900})
+    context = browser.new_context(base_url=site.url, locale="en-US", viewport={"width": 1280, "height": 900})
     page = context.new_page()
     page.set_default_timeout(30_000)
-    page.on("pageerror", lambda error: pytest.fail(f"threw {error}"))
+    thrown: list[str] = []
+    page.on("pageerror", lambda error: thrown.append(str(error)))
     page.goto("/")
     page.locator("#examples-file input[type=file]").set_input_files(messy)
-    expect(page.locator("#worst")).to_contain_text("1 row has HTML in the text")
+    expect(page.locator("#worst")).to_contain_text("2 rows have HTML in the text")
     page.get_by_role("button", name="Check the data").click()
     page.wait_for_url("**/data?id=*")
     expect(page.locator(".findings")).to_be_visible()
-    return page
+    yield page
+    context.close()
+    assert thrown == []
 
 
-def test_from_a_messy_file_to_a_run_on_its_repaired_version(
-    opened: Page, running: Running, starter_models: Path
-) -> None:
+def test_from_a_messy_file_to_a_run_on_its_repaired_version(opened: Page, site: Site) -> None:
     page = opened
     expect(page.locator(".finding[data-kind=no_answer]")).to_contain_text("In your file: row 66")
     repeats = page.locator(".finding[data-kind=duplicates]")
@@ -80,17 +119,16 @@ def test_from_a_messy_file_to_a_run_on_its_repaired_version(
     expect(page.locator("#plan")).to_contain_text("57 to learn from · 6 held back")
     page.get_by_role("button", name="Start training").click()
     page.wait_for_url("**/run?id=*")
-    studio = Studio.open(Settings(home=running.home, models=starter_models))
-    (run,) = run_services.every(studio)
+    (run,) = run_services.every(site.studio)
     assert (run.dataset_version, run.data["rows"]) == (5, 63)
-    run_services.stop(studio, run.id, discard=True)
-    assert library.every(studio)[0].newest.number == 5
+    assert library.every(site.studio)[0].newest.number == 5
 
 
 def test_an_example_is_seen_as_tokens_and_lengths_follow_the_slider(opened: Page) -> None:
     page = opened
     page.get_by_role("tab", name="As the model sees it").click()
-    expect(page.locator(".token.learned").first).to_be_visible(timeout=60_000)
+    expect(page.locator("div.tokens .learned").first).to_be_visible(timeout=60_000)
+    assert page.url.endswith("/data?id=1#seen")
     learned = "".join(page.locator("div.tokens .learned").all_text_contents())
     assert learned == "Item 0 is on shelf 0.<|im_end|>"
     page.get_by_label("Longest example, in tokens").fill("40")
@@ -108,16 +146,14 @@ def test_an_example_is_seen_as_tokens_and_lengths_follow_the_slider(opened: Page
     expect(page.locator("table.examples tbody tr")).to_contain_text("Long?")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_on_a_phone_nothing_is_wider_than_the_screen(
-    opened: Page, running: Running, browser: Browser, scheme: str
-) -> None:
-    address = opened.url
-    context = browser.new_context(
-        viewport={"width": 390, "height": 844}, color_scheme="dark" if scheme == "dark" else "light", locale="en-US"
-    )
+def test_on_a_phone_nothing_is_wider_than_the_screen(site: Site, browser: Browser, messy: Path) -> None:
+    made = datasets.make(site.studio, datasets.keep_upload(site.studio, messy, messy.name))
+    context = browser.new_context(base_url=site.url, viewport={"width": 390, "height": 844}, locale="en-US")
     page = context.new_page()
-    page.goto(address)
+    for address in ("/data", f"/data?id={made.id}"):
+        page.goto(address)
+        expect(page.locator("#data-page:not([aria-busy])")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
     for tab in ("Report", "Rows", "As the model sees it", "Lengths", "Versions"):
         page.get_by_role("tab", name=tab).click()
         page.wait_for_timeout(300)
@@ -125,9 +161,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(
     context.close()
 
 
-def test_a_data_set_is_listed_noticed_again_and_deleted_when_unused(
-    opened: Page, running: Running, messy: Path
-) -> None:
+def test_a_data_set_is_listed_noticed_again_and_deleted_when_unused(opened: Page, site: Site, messy: Path) -> None:
     page = opened
     page.get_by_role("button", name="Rename").click()
     page.get_by_label("Name of the data set").fill("<b>Mine</b>")
