@@ -7,7 +7,7 @@ from pathlib import Path
 
 from studio.core.errors import DataError
 from studio.core.mapping import Mapping
-from studio.data.readers.table import Source, Tick, no_tick
+from studio.data.readers.table import Tick, no_tick
 from studio.services import readings, uploads
 from studio.services.context import Studio
 from studio.services.readings import EXAMPLES, Preview
@@ -21,7 +21,7 @@ _SOURCE = "source"  # of a data set: the files it was made of
 
 def keep_upload(studio: Studio, path: Path, filename: str) -> str:
     """Copy one file into the studio; returns its upload id."""
-    return uploads.keep(studio, [Source(path, filename)])
+    return uploads.keep(studio, [(path, filename)])
 
 
 def preview(studio: Studio, upload_id: str, mapping: Mapping | None = None, tick: Tick = no_tick) -> Preview:
@@ -71,7 +71,7 @@ def make(studio: Studio, upload_id: str, mapping: Mapping | None = None, tick: T
 def upload_again(studio: Studio, dataset: Dataset) -> str:
     """The upload that a data set was made of."""
     folder = studio.home.dataset(dataset.id) / _SOURCE
-    return uploads.keep(studio, [Source(path, path.name) for path in sorted(folder.iterdir())])
+    return uploads.keep(studio, [(path, path.name) for path in sorted(folder.iterdir())])
 
 
 def check_trainable(view: Preview) -> None:
