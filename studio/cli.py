@@ -231,7 +231,6 @@ def _add_data(sub: argparse.ArgumentParser) -> None:
 def _take_data(studio: Any, options: argparse.Namespace) -> tuple[str, Any]:
     """(upload id, mapping) of what `_add_data` has asked for."""
     from studio.core.mapping import Mapping, Reading
-    from studio.data.readers.table import Source
     from studio.services import uploads
 
     asked = Mapping(
@@ -245,7 +244,7 @@ def _take_data(studio: Any, options: argparse.Namespace) -> tuple[str, Any]:
     for name in options.data:
         if not Path(name).is_file():
             raise StudioError(f"There is no file {name}.", "Check the name and the folder.")
-    return uploads.keep(studio, [Source(Path(name), Path(name).name) for name in options.data]), asked
+    return uploads.keep(studio, [(Path(name), Path(name).name) for name in options.data]), asked
 
 
 def _read_recipe(path: Path) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from json import dumps, loads
+from json import JSONEncoder, dumps, loads
 from pathlib import Path
 from typing import Any, Literal
 
+_encode = JSONEncoder(ensure_ascii=False).encode  # `dumps` would make an encoder for every row
 Role = Literal["system", "user", "assistant", "tool"]
 Kind = Literal["chat", "preference", "verdict", "text"]
 
@@ -74,7 +75,7 @@ def as_chat(messages: Iterable[Message]) -> list[dict[str, Any]]:
 def write_jsonl(path: Path, conversations: Iterable[Conversation]) -> None:
     with path.open("w", encoding="utf-8") as file:
         for conversation in conversations:
-            file.write(dumps(as_record(conversation), ensure_ascii=False) + "\n")
+            file.write(_encode(as_record(conversation)) + "\n")
 
 
 def read_jsonl(path: Path) -> Iterator[Conversation]:

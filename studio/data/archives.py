@@ -5,7 +5,9 @@ import re
 import shutil
 import stat
 import zlib
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
+from errno import EINVAL
 from pathlib import Path, PurePosixPath
 from typing import IO
 from zipfile import BadZipFile, ZipFile, ZipInfo
@@ -22,31 +24,24 @@ _CLUTTER = re.compile(r"(^|/)(__MACOSX/|\.|Thumbs\.db$|desktop\.ini$)", re.IGNOR
 
 
 def unpack(source: Source, folder: Path, suffixes: Container[str], limits: Limits) -> tuple[list[Source], list[str]]:
-    """(the archive's files that end in one of `suffixes`, the names of the others). `folder` is made, or made anew.
+    """(the archive's files that end in one of `suffixes`, the names of the others). `folder` is made.
 
     Raises DataError, in words, and leaves nothing behind, if anything in it is unsafe or too large.
     """
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    folder.mkdir(parents=True)
     try:
-        names, others = (_unzip if _is_zip(source.path) else _gunzip)(source, partial, suffixes, limits)
+        with _in_words(source, "Pack it again and choose the new file."):
+            names, others = (_unzip if _is_zip(source.path) else _gunzip)(source, folder, suffixes, limits)
+    except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-    except (BadZipFile, zlib.error, gzip.BadGzipFile, EOFError, NotImplementedError, ValueError):
-        raise DataError(f"{source.name} is damaged.", "Pack it again and choose the new file.") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        raise
     return [Source(folder / str(place), name) for place, name in enumerate(names)], others
 
 
 def check_office(source: Source, limits: Limits) -> None:
     """Word, Excel and OpenDocument files are ZIP archives: they are held to the same limits before they are opened."""
-    try:
-        with ZipFile(source.path) as archive:
-            _check_sizes(source, archive.infolist(), limits.whole_mib * 4, limits.archive_files * 10)
-    except (BadZipFile, ValueError, NotImplementedError):
-        raise DataError(f"{source.name} is damaged.", "Open it in its own program and save it again.") from None
+    with _in_words(source, "Open it in its own program and save it again."), ZipFile(source.path) as archive:
+        _check_sizes(source, archive.infolist(), limits.whole_mib * 4, limits.archive_files * 10)
 
 
 def names_in(path: Path) -> list[str]:
@@ -56,6 +51,17 @@ def names_in(path: Path) -> list[str]:
             return archive.namelist()
     except (BadZipFile, ValueError, NotImplementedError, OSError):
         return []
+
+
+@contextmanager
+def _in_words(source: Source, hint: str) -> Iterator[None]:
+    """Turns what Python's own readers of archives raise over a damaged one into a sentence."""
+    try:
+        yield
+    except (BadZipFile, zlib.error, gzip.BadGzipFile, EOFError, NotImplementedError, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in {None, EINVAL}:  # EINVAL: sent to a place before its start
+            raise
+        raise DataError(f"{source.name} is damaged.", hint) from None
 
 
 def _is_zip(path: Path) -> bool:

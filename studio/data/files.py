@@ -1,7 +1,6 @@
 """From files to one table of rows: what a file really is decides, not what it is called."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -51,7 +50,7 @@ _UNREADABLE = {
 
 
 def read_files(sources: Sequence[Source], reading: Reading, limits: Limits, unpacked: Path) -> Table:
-    """The rows of the files together. `unpacked` is a folder in which what is in archives may be kept.
+    """The rows of the files together. `unpacked` is a folder to make for what is in archives.
 
     Raises DataError, in words, if one is empty, of a kind the studio does not read, or broken; so does the reading of
     the table's rows.
@@ -215,7 +214,7 @@ def _merged(tables: list[tuple[Source, Table]]) -> Table:
         for place, (source, table) in enumerate(tables):
             done = place / len(tables)
             for row in table.read(lambda share, done=done: tick(done + share / len(tables))):  # type: ignore[misc]
-                yield replace(row, file=source.name)
+                yield row._replace(file=source.name)
 
     notes = list(dict.fromkeys(note for _, table in tables for note in table.notes))
     encoding = next((t.encoding for _, t in tables if t.encoding not in {"", "utf-8"}), tables[0][1].encoding)

@@ -91,8 +91,9 @@ def convert(
             continue
         try:
             made = one(row, mapping, tally)
-            if any(len(m.content) > max_cell_chars for m in (*made.messages, *made.rejected)):
-                raise Unusable(f"has a text longer than {max_cell_chars:,} characters")
+            for message in (*made.messages, *made.rejected) if made.rejected else made.messages:
+                if len(message.content) > max_cell_chars:
+                    raise Unusable(f"has a text longer than {max_cell_chars:,} characters")
         except Unusable as why:
             tally.skip(str(why), row)
             continue
@@ -129,12 +130,12 @@ def _from_columns(row: Row, mapping: Mapping, tally: Tally) -> Conversation:
     if not asked:
         raise Unusable("has an answer but no question")
     if isinstance(asked, str) and isinstance(answered, str):
-        start = _system(text_of(row.values.get(mapping.system)) if mapping.system else "", mapping)
-        return Conversation(
-            (*start, Message("user", _with_context(asked, row, mapping)), Message("assistant", answered)),
-            row.number,
-            row.file,
-        )
+        if mapping.context:
+            asked = _with_context(asked, row, mapping)
+        said = Message("user", asked), Message("assistant", answered)
+        if mapping.system or mapping.system_text:
+            return Conversation((*_system(row, mapping), *said), row.number, row.file)
+        return Conversation(said, row.number, row.file)
     messages = [*_as_turns(asked, "user"), *_as_turns(answered, "assistant")]
     return Conversation(_chat(messages, row, mapping, tally), row.number, row.file, _tools(row, mapping))
 
@@ -206,7 +207,7 @@ def _part(row: Row, column: str, template: str, tally: Tally) -> Any:
         return _PLACE.sub(lambda found: values[found[1]], template).strip()
     value = row.values.get(column)
     if isinstance(value, str):
-        return value if "\n\nHuman:" in value and is_turns(value) else text_of(value)
+        return value if "\n\nHuman:" in value else text_of(value)
     if isinstance(value, (list, dict)):
         if is_turns(value):
             return value
@@ -241,8 +242,9 @@ def _with_context(question: str, row: Row, mapping: Mapping) -> str:
     return f"{question}\n\n{context}" if context and context.lower() not in _BLANKS else question
 
 
-def _system(own: str, mapping: Mapping) -> tuple[Message, ...]:
-    text = own or mapping.system_text.strip()
+def _system(row: Row, mapping: Mapping, own: str = "") -> tuple[Message, ...]:
+    """What the row is told at its start: its own text, its column's, or the common one."""
+    text = own or (text_of(row.values.get(mapping.system)) if mapping.system else "") or mapping.system_text.strip()
     return (Message("system", text),) if text else ()
 
 
@@ -254,7 +256,6 @@ def _chat(messages: list[Message], row: Row, mapping: Mapping, tally: Tally) -> 
     """The conversation in order: told once at the start, and ending with something to learn."""
     told = [m.content for m in messages if m.role == "system"] if _told_first(messages) else []
     talk = messages[len(told) :]
-    own = "\n\n".join(told) or (text_of(row.values.get(mapping.system)) if mapping.system else "")
     if talk and talk[0].role == "assistant" and not talk[0].tool_calls:
         talk = talk[1:]  # a greeting before anybody asked teaches nothing
         tally.change("starts with the assistant; its opening line was dropped", row)
@@ -269,7 +270,7 @@ def _chat(messages: list[Message], row: Row, mapping: Mapping, tally: Tally) -> 
         raise Unusable("does not begin with a question")
     if not any(m.learn for m in talk if m.role == "assistant"):
         raise Unusable("has no answer that may be learned from")
-    return (*_system(own, mapping), *talk)
+    return (*_system(row, mapping, "\n\n".join(told)), *talk)
 
 
 def _told_first(messages: list[Message]) -> bool:

@@ -32,9 +32,12 @@ class Unusable(Exception):
 
 def text_of(value: Any) -> str:
     """A cell as text. Raises Unusable for half of a surrogate pair, which no file could keep."""
-    if value is None:
+    if isinstance(value, str):
+        text = value
+    elif value is None:
         return ""
-    text = value if isinstance(value, str) else dumps(value, ensure_ascii=False)
+    else:
+        text = dumps(value, ensure_ascii=False)
     if not text.isascii():
         try:
             text.encode()

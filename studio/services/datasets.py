@@ -9,7 +9,7 @@ from pathlib import Path
 from studio.core.conversation import Conversation, read_jsonl
 from studio.core.errors import DataError
 from studio.core.mapping import Mapping
-from studio.data.readers.table import Source, Tick, no_tick
+from studio.data.readers.table import Tick, no_tick
 from studio.services import readings, uploads
 from studio.services.context import Studio
 from studio.services.readings import EXAMPLES, Preview
@@ -23,7 +23,7 @@ _SOURCE = "source"  # of a data set: the files it was made of
 
 def keep_upload(studio: Studio, path: Path, filename: str) -> str:
     """Copy one file into the studio; returns its upload id."""
-    return uploads.keep(studio, [Source(path, filename)])
+    return uploads.keep(studio, [(path, filename)])
 
 
 def preview(studio: Studio, upload_id: str, mapping: Mapping | None = None, tick: Tick = no_tick) -> Preview:

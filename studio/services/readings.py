@@ -24,6 +24,7 @@ from studio.services.context import Studio
 FEWEST_EXAMPLES = 10
 EXAMPLES = "examples.jsonl"
 _VIEW = "view.json"
+_UNPACKED = "unpacked"
 _FORM = 1  # another number, and what earlier versions understood of an upload is not looked at any more
 _SHOWN_EXAMPLES = 3
 _KEPT_SECONDS = 3600.0  # of what was understood by a mapping that nobody asked for again
@@ -94,7 +95,8 @@ def read(studio: Studio, upload_id: str, mapping: Mapping | None = None, tick: T
         _forget_old(folder)
         partial = Path(tempfile.mkdtemp(suffix=".partial", dir=folder))
         try:
-            view = _understand(studio, upload_id, sources, mapping, partial / EXAMPLES, tick)
+            view = _understand(studio, upload_id, sources, mapping, partial, tick)
+            shutil.rmtree(partial / _UNPACKED, ignore_errors=True)
             (partial / _VIEW).write_bytes(_VIEWS.dump_json(view))
             partial.rename(target)
         except OSError:
@@ -113,14 +115,13 @@ def _forget_old(folder: Path) -> None:
 
 
 def _understand(
-    studio: Studio, upload_id: str, sources: list[Source], mapping: Mapping | None, examples: Path, tick: Tick
+    studio: Studio, upload_id: str, sources: list[Source], mapping: Mapping | None, folder: Path, tick: Tick
 ) -> Preview:
     asked = mapping or Mapping(shape="")
     name = sources[0].name if len(sources) == 1 else f"{sources[0].name} and {len(sources) - 1} more"
     view = Preview(upload_id, name, [], asked, 0, 0, [], [], "")
-    unpacked = studio.home.uploads / upload_id / uploads.UNPACKED
     try:
-        table = read_files(sources, asked.reading, uploads.limits(studio), unpacked)
+        table = read_files(sources, asked.reading, uploads.limits(studio), folder / _UNPACKED)
     except Mendable as error:
         found = error.mending
         if found is None:
@@ -140,7 +141,7 @@ def _understand(
     view = replace(view, mapping=asked)
     if table.columns and (problem := _cannot_map(table, asked)):
         return replace(view, problem=problem)
-    return _convert(studio, view, table, examples, tick)
+    return _convert(studio, view, table, folder / EXAMPLES, tick)
 
 
 def _convert(studio: Studio, view: Preview, table: Table, examples: Path, tick: Tick) -> Preview:

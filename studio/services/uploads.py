@@ -16,8 +16,8 @@ from studio.services.context import Studio
 from studio.store.artifacts import file_sha256
 
 KEPT_SECONDS = 7 * 24 * 3600
-READINGS = ".readings"  # of an upload: what it was understood as, so that a big file is read once for each mapping
-UNPACKED = ".unpacked"  # no user's file begins with a dot here
+# of an upload, under a name no user's file has here: what it was understood as
+READINGS = ".readings"
 
 
 def limits(studio: Studio) -> Limits:
@@ -31,15 +31,16 @@ def limits(studio: Studio) -> Limits:
     )
 
 
-def keep(studio: Studio, files: Sequence[Source]) -> str:
-    """Copy files into the studio; returns their upload id. The same files again are the same upload.
+def keep(studio: Studio, files: Sequence[tuple[Path, str]]) -> str:
+    """Copy files, each given with its name, into the studio; returns their upload id. The same files again are the
+    same upload.
 
     Raises DataError if they are more than the studio takes.
     """
     if not files:
         raise DataError("No file was chosen.", "Choose one or more files.")
-    _check_size(studio, files)
-    named = _named_apart(files)
+    named = _named_apart([Source(path, name) for path, name in files])
+    _check_size(studio, named)
     upload_id = sha256("\n".join(f"{file_sha256(f.path)} {f.name}" for f in named).encode()).hexdigest()[:32]
     folder = studio.home.uploads / upload_id
     if not folder.is_dir():
@@ -66,13 +67,14 @@ def keep_pasted(studio: Studio, text: str) -> str:
     with tempfile.TemporaryDirectory(dir=studio.home.uploads) as folder:
         path = Path(folder) / name
         path.write_text(text + "\n", encoding="utf-8", errors="replace")
-        return keep(studio, [Source(path, name)])
+        return keep(studio, [(path, name)])
 
 
 def keep_from_hub(studio: Studio, dataset_id: str, tick: Tick = no_tick) -> str:
     """The training files of a data set on a model hub."""
     with tempfile.TemporaryDirectory(dir=studio.home.uploads) as folder:
-        return keep(studio, fetch(studio.settings.hub_url, dataset_id, Path(folder), limits(studio), tick))
+        fetched = fetch(studio.settings.hub_url, dataset_id, Path(folder), limits(studio), tick)
+        return keep(studio, [(source.path, source.name) for source in fetched])
 
 
 def sources(studio: Studio, upload_id: str) -> list[Source]:

@@ -7,9 +7,10 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
-from studio.core.conversation import Conversation
+from studio.core.conversation import Conversation, Message
 from studio.core.errors import StudioError
 from studio.core.finding import Finding
+from studio.core.mapping import SHAPE_NAMES
 from studio.services.examples import Page
 from studio.services.library import Kept
 from studio.services.readings import Preview
@@ -70,26 +71,21 @@ def understood(view: Preview) -> str:
         head = Markup('<p class="file">{}</p>').format(view.filename) + notice(view.problem, "error")
     else:
         head = Markup('<p class="file">{}</p><p class="understood"><strong>{}</strong> {}</p>').format(
-            view.filename, view.words, view.advice
-        )
-    return Markup('<div class="summary">{}{}</div>').format(head, _left_out(view))
+            view.filename, view.words, "" if view.untrained else view.advice
+        ) + notice(view.untrained, "warn")
+    return Markup('<div class="summary">{}{}{}{}{}</div>').format(
+        head,
+        _guessed(view),
+        Markup("").join(Markup('<p class="aside">{}</p>').format(note) for note in view.notes),
+        _rows("{} used, but changed a little. See which.", [(s.words, s.count) for s in view.changed])
+        + _rows("{} left out. See which.", [(s.words, s.count) for s in view.skipped]),
+        _mendings(view),
+    )
 
 
 def bubbles(conversations: Iterable[Conversation]) -> str:
     """Examples as the model will see them."""
-    talks = Markup("").join(
-        Markup('<li class="talk">{}</li>').format(
-            Markup("").join(
-                Markup('<p class="said {}"><span class="who">{}</span>{}</p>').format(
-                    message.role,
-                    {"user": "Question", "assistant": "Answer to learn", "system": "Always told"}[message.role],
-                    _short(message.content),
-                )
-                for message in conversation.messages
-            )
-        )
-        for conversation in conversations
-    )
+    talks = Markup("").join(Markup('<li class="talk">{}</li>').format(_talk(c)) for c in conversations)
     if not talks:
         return ""
     return Markup('<h3 class="small">What the model will see</h3><ul class="talks">{}</ul>').format(talks)
@@ -121,13 +117,57 @@ def worst(findings: Iterable[Finding], rows: int = 0) -> Markup:
     return Markup('<div class="worst"><h3 class="small">{}</h3><ul>{}</ul></div>').format(head, items)
 
 
-def _left_out(view: Preview) -> Markup:
-    count = sum(skipped.count for skipped in view.skipped)
+def _talk(conversation: Conversation) -> Markup:
+    answer = {"preference": "The better answer", "verdict": "A good answer" if conversation.verdict else "A bad answer"}
+    who = {
+        "user": "Question", "system": "Always told", "tool": "A tool answers",
+        "assistant": answer.get(conversation.kind, "Answer to learn"),
+    }  # fmt: skip
+    said = [_said(m.role, who[m.role] if m.learn else "Answer, not learned", _words(m)) for m in conversation.messages]
+    said += [_said("assistant worse", "The worse answer", _words(m)) for m in conversation.rejected]
+    if conversation.text:
+        said.append(_said("assistant", "Text to learn", conversation.text))
+    return Markup("").join(said)
+
+
+def _said(kind: str, who: str, text: str) -> Markup:
+    return Markup('<p class="said {}"><span class="who">{}</span>{}</p>').format(kind, who, _short(text))
+
+
+def _words(message: Message) -> str:
+    calls = (f"calls {call.name} {call.arguments}" for call in message.tool_calls)
+    return "\n".join(part for part in (message.content, *calls) if part)
+
+
+def _guessed(view: Preview) -> Markup:
+    if not view.confidence or not view.mapping.complete:
+        return Markup("")
+    return Markup('<p class="aside" id="guess">{}. {}: {}</p>').format(
+        SHAPE_NAMES[view.mapping.shape], view.confidence, view.reason
+    )
+
+
+def _mendings(view: Preview) -> Markup:
+    """What a repair would do, before and after."""
+    if not view.mendings:
+        return Markup("")
+    isnt = "isn't" if view.mendable == 1 else "aren't"
+    rows = Markup("").join(
+        Markup("<li>Row {}: <del>{}</del> becomes <ins>{}</ins></li>").format(m.row, m.before, m.after)
+        for m in view.mendings
+    )
+    return Markup('<p class="mend">{} {} quite JSON. The studio can fix {}:</p><ul class="mendings">{}</ul>').format(
+        words.count(view.mendable, "line"), isnt, "it" if view.mendable == 1 else "them", rows
+    )
+
+
+def _rows(title: str, told: list[tuple[str, int]]) -> Markup:
+    count = sum(count for _, count in told)
     if not count:
         return Markup("")
-    shown = Markup("").join(Markup("<li>{}</li>").format(skipped.words) for skipped in view.skipped[:_SHOWN_REASONS])
-    return Markup('<details class="left-out"><summary>{} left out. See which.</summary><ul>{}</ul></details>').format(
-        f"{count:,} row{'s' if count != 1 else ''}", shown
+    shown = Markup("").join(Markup("<li>{}</li>").format(sentence) for sentence, _ in told[:_SHOWN_REASONS])
+    return Markup('<details class="left-out"><summary>{}</summary><ul>{}</ul></details>').format(
+        title.format(words.count(count, "row")), shown
     )
 
 

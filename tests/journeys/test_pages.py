@@ -146,7 +146,7 @@ def test_columns_without_telling_names_are_asked_for(open_page: Open, tmp_path: 
     page = open_page("/")
     give(page, path)
     expect(page.get_by_text("No column looks like")).to_be_visible()
-    expect(page.get_by_role("button", name="Choose the columns")).to_be_disabled()
+    expect(page.get_by_role("button", name="Look at your examples")).to_be_disabled()
     for label, column in (("The question is in", "left"), ("The answer is in", "right")):
         page.get_by_label(label).click()
         page.get_by_role("option", name=column).click()
@@ -160,8 +160,8 @@ def test_columns_without_telling_names_are_asked_for(open_page: Open, tmp_path: 
     [
         ("empty.csv", b"", "is empty"),
         ("header.csv", b"question,answer\n", "has a header but no rows"),
-        ("table.csv", b"PK\x03\x04rest", "is really an Excel, Word or ZIP file"),
-        ("notes.docx", b"hello", "cannot read “.docx” files yet"),
+        ("table.csv", b"PK\x03\x04rest", "table.csv is damaged"),
+        ("notes.docx", b"hello", "is named .docx, but is not really a Word document"),
         ("nine.csv", b"question,answer\n" + b"q?,a\n" * 9, "9 examples are too few"),
     ],
 )

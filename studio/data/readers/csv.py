@@ -49,7 +49,7 @@ def _lines(source: Source, encoding: str, delimiter: str, skipped: int, tick: Ti
         start = 1
         try:
             for count, cells in enumerate(rows, 1):
-                if any(cell and not cell.isspace() for cell in cells):
+                if any(cells):
                     yield start + skipped, cells
                 start = rows.line_num + 1
                 if count % TICK_ROWS == 0:

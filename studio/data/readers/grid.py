@@ -45,9 +45,10 @@ def numbered(width: int) -> list[str]:
 
 def rows_of(lines: Iterator[Line], columns: Sequence[str]) -> Iterator[Row | Broken]:
     """Each line held to the header: a cell too many or too few is told, never shifted."""
+    width = len(columns)
     for number, cells in lines:
-        if len(cells) == len(columns):
-            yield Row(number, dict(zip(columns, cells, strict=True)))
+        if len(cells) == width:
+            yield Row(number, dict(zip(columns, cells, strict=False)))
         else:
             have = f"{len(cells)} cell{'' if len(cells) == 1 else 's'}"
             yield Broken(

@@ -85,6 +85,7 @@ def _unique(names: list[str], source: Source) -> list[str]:
 def _rows(batches: Iterator[pa.RecordBatch], total: int, tick: Tick) -> Iterator[Row | Broken]:
     number = 0
     for batch in batches:
+        batch.validate(full=True)  # Arrow trusts what a file says of itself, and reads outside it if that is wrong
         for place in range(0, batch.num_rows, TICK_ROWS):
             for values in batch.slice(place, TICK_ROWS).to_pylist():
                 number += 1

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 HEAD_ROWS = 100
 TICK_ROWS = 2000
@@ -18,15 +18,13 @@ class Source:
     name: str  # what the user calls it
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):  # not a frozen dataclass, which takes three times as long to make; there may be a million
     number: int  # as in the user's own file: a line, an Excel row, a position in a JSON list, a page
     values: dict[str, Any]
     file: str = ""  # which of several files
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(NamedTuple):
     """A row that could not be read, and why."""
 
     number: int

@@ -5,6 +5,7 @@ what to draw; they run outside Gradio's queue, because nothing here takes long e
 """
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import gradio as gr
 from studio.core.errors import RecipeError, StudioError
 from studio.core.mapping import Mapping
 from studio.core.recipe import PRESETS, Recipe, build, for_preset
-from studio.services import base_models, datasets, examples, library, report, runs
+from studio.services import base_models, datasets, examples, runs, uploads
 from studio.services.context import Studio
 from studio.ui import forms, markup, words
 from studio.ui.draft import Draft
 from studio.ui.markup import html
+from studio.ui.pages.check_panel import CheckPanel
+from studio.ui.pages.mapping_panel import MappingPanel, with_reading, with_shape
 from studio.ui.trouble import in_words
 
 log = logging.getLogger(__name__)
@@ -55,20 +58,39 @@ class Home:
         )
         with gr.Column(elem_classes="step-block"):
             html(
-                markup.step(1, "Your examples", "A CSV, JSONL or JSON file with a question and its answer in each row.")
+                markup.step(
+                    1,
+                    "Your examples",
+                    "A question and its answer in each row: Excel, CSV, JSON, JSONL, Parquet or YAML. Several files "
+                    "and ZIPs are fine.",
+                )
             )
-            self.file = gr.File(label="Your examples", show_label=False, height=140, elem_id="examples-file")
+            self.file = gr.File(
+                label="Your examples", show_label=False, height=140, file_count="multiple", elem_id="examples-file"
+            )
             with gr.Row(elem_classes="side-by-side"):
                 self.sample = gr.Button("Use the sample", size="sm", elem_id="use-sample")
                 html('<p class="aside">No file yet? Try it with invented support questions.</p>')
+            with gr.Accordion("Paste rows, or fetch a data set", open=False, elem_id="other-ways"):
+                self.pasted = gr.Textbox(
+                    label="Rows copied from a spreadsheet, with their header",
+                    placeholder="question\tanswer",
+                    lines=4,
+                    max_lines=12,
+                    elem_id="pasted",
+                )
+                self.paste = gr.Button("Use these rows", size="sm", elem_id="use-pasted")
+                self.hub_id = gr.Textbox(
+                    label="Or a data set's id on the Hugging Face hub",
+                    placeholder="owner/name",
+                    max_lines=1,
+                    elem_id="hub-id",
+                )
+                self.fetch = gr.Button("Fetch it", size="sm", elem_id="use-hub")
             self.summary = html(elem_id="summary")
-            self.columns = gr.Accordion("Change columns", open=False, visible=False, elem_id="columns")
-            with self.columns, gr.Row():
-                # free text is fine: `services` say which columns there are
-                self.question = gr.Dropdown([], label="The question is in", allow_custom_value=True)
-                self.answer = gr.Dropdown([], label="The answer is in", allow_custom_value=True)
-            self.worst = html(elem_id="worst")
-            self.check = gr.Button("Check the data", size="sm", visible=False, elem_id="check-data")
+            self.repair = gr.Button("Fix it for me", size="sm", visible=False, elem_id="repair")
+            self.panel = MappingPanel()
+            self.check = CheckPanel(self._studio)
             self.examples = html(elem_id="as-seen")
         with gr.Column(elem_classes="step-block"):
             html(markup.step(2, "Base model"))
@@ -100,11 +122,23 @@ class Home:
 
     def _wire(self) -> None:
         fields = list(self.settings.values())
-        about_data = [self.file, self.summary, self.columns, self.question, self.answer, self.worst, self.check]
-        about_data.append(self.examples)
+        panel = self.panel
+        about_data = [
+            self.file,
+            self.pasted,
+            self.summary,
+            self.repair,
+            *panel.widgets,
+            *self.check.widgets,
+            self.examples,
+        ]
         usual = [self.preset, self.note, *fields]  # follow from the preset and the number of examples
         always = [self.draft, self.plan, self.problems, self.start]
         private: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+        # a big file takes its time: these wait in Gradio's line, and tell how far they are
+        reading: dict[str, Any] = private | {
+            "queue": True, "show_progress": "full", "show_progress_on": [self.summary], "concurrency_limit": 4
+        }  # fmt: skip
         after_data = always + about_data + usual
         go: dict[str, Any] = {
             "inputs": [self.address],
@@ -115,16 +149,26 @@ class Home:
         root = gr.context.Context.root_block
         assert root is not None
         root.load(self._restore, [self.draft], [*after_data, self.base, self.name], **private)
-        self.file.upload(self._take_file, [self.draft, self.file], after_data, **private)
+        self.file.upload(self._take_files, [self.draft, self.file], after_data, **reading)
         self.sample.click(self._take_sample, [self.draft], after_data, **private)
+        self.paste.click(self._take_pasted, [self.draft, self.pasted], after_data, **reading)
+        gr.on([self.fetch.click, self.hub_id.submit], self._fetch, [self.draft, self.hub_id], after_data, **reading)
+        panel.shape.input(self._choose_shape, [self.draft, panel.shape], after_data, **reading)
+        panel.sheet.input(self._choose_sheet, [self.draft, panel.sheet], after_data, **reading)
+        panel.header.input(self._choose_header, [self.draft, panel.header], after_data, **reading)
+        self.repair.click(self._repair, [self.draft], after_data, **reading)
         gr.on(
-            [self.question.input, self.answer.input],
+            [
+                *(part.input for part in panel.parts), panel.system.input,
+                # a text is taken when it is left: each letter would mean another look at the file
+                panel.template.blur, panel.template.submit, panel.system_text.blur, panel.system_text.submit,
+            ],
             self._choose_columns,
-            [self.draft, self.question, self.answer],
+            [self.draft, *panel.choices],
             after_data,
-            **private,
-        )
-        self.check.click(self._open_report, [self.draft], [*always, self.address], **private).then(None, **go)
+            **reading,
+        )  # fmt: skip
+        self.check.button.click(self._open_report, [self.draft], [*always, self.address], **private).then(None, **go)
         chosen = [self.draft, self.base, self.preset, self.name, *fields]
         self.preset.input(self._choose_preset, chosen, always + usual, **private)
         self.base.input(self._choose_base, chosen, always + usual, **private)
@@ -146,7 +190,9 @@ class Home:
     def _restore(self, stored: Any, request: gr.Request) -> Updates:
         again, kept, trouble = request.query_params.get("from"), request.query_params.get("data"), ""
         try:
-            draft = self._like_run(again) if again else self._on(stored, kept) if kept else Draft.read(stored)
+            draft = (
+                self._like_run(again) if again else self.check.draft_on(stored, kept) if kept else Draft.read(stored)
+            )
         except Exception as error:
             draft, trouble = Draft.read(stored), _problem(in_words(error))
         base = gr.update(choices=_base_cards(self._studio), value=draft.base_id)
@@ -170,44 +216,73 @@ class Home:
         draft.settings = forms.changed(forms.to_values(start.recipe), self._usual_recipe(draft))
         return draft
 
-    def _on(self, stored: Any, kept: str) -> Draft:
-        """The draft, on a data set that is kept: its number, or number@version."""
-        draft = Draft.read(stored)
-        number, version = library.parse(kept)
-        draft.upload_id, draft.mapping = "", None
-        draft.dataset_id = number
-        draft.dataset_version = examples.version(self._studio, number, version).number
-        return draft
-
-    def _take_file(self, stored: Any, path: str | None) -> Updates:
+    def _take_files(
+        self,
+        stored: Any,
+        given: list[str] | str | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Updates:
+        paths = [Path(path) for path in ([given] if isinstance(given, str) else given or [])]
         # Gradio checks this too, but not in every version and way of starting it
-        if not path or not Path(path).resolve().is_relative_to(received_folder(self._studio)):
+        if not paths or not all(p.resolve().is_relative_to(received_folder(self._studio)) for p in paths):
             return self._after_data(Draft.read(stored))
         try:
-            return self._take(stored, Path(path), Path(path).name)
+            files = [(path, path.name) for path in paths]
+            return self._take(stored, lambda: uploads.keep(self._studio, files), progress)
         finally:
-            Path(path).unlink(missing_ok=True)  # the studio has its own copy now
+            for path in paths:
+                path.unlink(missing_ok=True)  # the studio has its own copy now
 
     def _take_sample(self, stored: Any) -> Updates:
-        return self._take(stored, datasets.SAMPLE, datasets.SAMPLE.name)
+        sample = datasets.SAMPLE
+        return self._take(stored, lambda: uploads.keep(self._studio, [(sample, sample.name)]))
 
-    def _take(self, stored: Any, path: Path, filename: str) -> Updates:
+    def _take_pasted(self, stored: Any, text: str | None) -> Updates:
+        return self._take(stored, lambda: uploads.keep_pasted(self._studio, text or ""))
+
+    def _fetch(self, stored: Any, name: str | None, progress: gr.Progress = gr.Progress()) -> Updates:  # noqa: B008
+        def tick(share: float) -> None:
+            progress(share, desc="Fetching")
+
+        return self._take(stored, lambda: uploads.keep_from_hub(self._studio, name or "", tick), progress)
+
+    def _take(self, stored: Any, keep: Callable[[], str], progress: gr.Progress | None = None) -> Updates:
         draft = Draft.read(stored)
         try:
-            draft.upload_id, draft.mapping = datasets.keep_upload(self._studio, path, filename), None
+            draft.upload_id, draft.mapping = keep(), None
             draft.dataset_id = draft.dataset_version = 0
         except Exception as error:
             draft.upload_id = ""
-            return self._after_data(draft) | {self.summary: markup.refusal(in_words(error))}
-        return self._after_data(draft)
+            shown = self._after_data(draft) | {self.summary: markup.refusal(in_words(error))}
+            shown.pop(self.pasted, None)  # what was pasted may be corrected
+            return shown
+        return self._after_data(draft, progress)
 
-    def _choose_columns(self, stored: Any, question: str | None, answer: str | None) -> Updates:
-        draft = Draft.read(stored)
-        draft.mapping = Mapping(question=question or "", answer=answer or "")
-        shown = self._after_data(draft)
-        for untouched in (self.question, self.answer, self.columns):  # an update would open its list again
+    def _choose_shape(self, stored: Any, shape: Any, progress: gr.Progress = gr.Progress()) -> Updates:  # noqa: B008
+        return self._remap(stored, lambda before: with_shape(before, shape), progress)
+
+    def _choose_sheet(self, stored: Any, sheet: Any, progress: gr.Progress = gr.Progress()) -> Updates:  # noqa: B008
+        return self._remap(stored, lambda before: with_reading(before, sheet=str(sheet or "")), progress)
+
+    def _choose_header(self, stored: Any, header: Any, progress: gr.Progress = gr.Progress()) -> Updates:  # noqa: B008
+        return self._remap(stored, lambda before: with_reading(before, header=bool(header)), progress)
+
+    def _repair(self, stored: Any, progress: gr.Progress = gr.Progress()) -> Updates:  # noqa: B008
+        return self._remap(stored, lambda before: with_reading(before, repair=True), progress)
+
+    def _choose_columns(self, stored: Any, *choices: Any) -> Updates:
+        shown = self._remap(stored, lambda before: self.panel.chosen(before, choices), None)
+        for untouched in (*self.panel.parts, self.panel.system, self.panel.folded):  # an update would open its list
             shown.pop(untouched, None)
         return shown
+
+    def _remap(self, stored: Any, change: Callable[[Mapping], Mapping], progress: gr.Progress | None) -> Updates:
+        draft = Draft.read(stored)
+        try:
+            draft.mapping = change(datasets.preview(self._studio, draft.upload_id, draft.mapping).mapping)
+        except Exception as error:
+            return self._after_data(draft) | {self.summary: markup.refusal(in_words(error))}
+        return self._after_data(draft, progress)
 
     def _choose_preset(self, stored: Any, base: str, preset: str, name: str, *fields: Any) -> Updates:
         reset = bool(self._chosen(stored, base, Draft.read(stored).preset, name, fields).settings)
@@ -227,8 +302,7 @@ class Home:
     def _begin(self, stored: Any, base: str, preset: str, name: str, *fields: Any) -> Updates:
         draft = self._chosen(stored, base, preset, name, fields)
         try:
-            choices = {"preset": draft.preset} | draft.settings
-            asked = draft.base_id, choices, draft.name, draft.request_key
+            asked = draft.base_id, {"preset": draft.preset} | draft.settings, draft.name, draft.request_key
             if draft.dataset_id:
                 run = runs.start_on(self._studio, draft.dataset_id, draft.dataset_version, *asked)
             else:
@@ -240,13 +314,11 @@ class Home:
         return {self.draft: fresh.model_dump(), self.address: f"/run?id={run.id}"}
 
     def _open_report(self, stored: Any) -> Updates:
-        """Make a data set of the upload, so that it has a page."""
         draft = Draft.read(stored)
         try:
-            dataset_id = draft.dataset_id or datasets.make(self._studio, draft.upload_id, draft.mapping).id
+            return {self.address: self.check.address(draft)}
         except Exception as error:
             return self._always(draft) | {self.problems: _problem(in_words(error))}
-        return {self.address: f"/data?id={dataset_id}"}
 
     def _chosen(self, stored: Any, base: str | None, preset: str, name: str, fields: tuple[Any, ...]) -> Draft:
         """The draft with what the widgets say now: two quick changes must not undo each other."""
@@ -258,65 +330,40 @@ class Home:
 
     # what is drawn
 
-    def _after_data(self, draft: Draft) -> Updates:
-        return self._data(draft) | self._usual(draft) | self._always(draft)
+    def _after_data(self, draft: Draft, progress: gr.Progress | None = None) -> Updates:
+        return self._data(draft, progress) | self._usual(draft) | self._always(draft)
 
-    def _data(self, draft: Draft) -> Updates:
+    def _data(self, draft: Draft, progress: gr.Progress | None) -> Updates:
         """What is known of the examples; sets the draft's number of rows."""
         nothing: Updates = {
             self.file: None,
+            self.pasted: "",
             self.summary: "",
-            self.columns: gr.update(visible=False),
-            self.worst: "",
-            self.check: gr.update(visible=False),
+            self.repair: gr.update(visible=False),
             self.examples: "",
+            **self.panel.hidden(),
+            **self.check.hidden(),
         }
         draft.rows = 0
-        if draft.dataset_id:
-            return nothing | self._kept(draft)
-        if not draft.upload_id:
+        if not draft.upload_id and not draft.dataset_id:
             return nothing
         try:
-            view = datasets.preview(self._studio, draft.upload_id, draft.mapping)
+            if draft.dataset_id:
+                return nothing | self.check.kept(draft, self.summary, self.examples)
+            view = datasets.preview(self._studio, draft.upload_id, draft.mapping, _telling(progress))
         except Exception as error:
-            draft.upload_id = ""
+            draft.upload_id, draft.dataset_id = "", 0
             return nothing | {self.summary: markup.refusal(in_words(error))}
-        draft.rows = 0 if view.problem else view.usable_rows
+        draft.rows = 0 if view.problem or view.untrained else view.usable_rows
+        opened = bool(view.problem) or draft.mapping is not None or view.confidence == "Not sure"
+        offer = f"Fix {words.count(view.mendable, 'line')} for me"
         return nothing | {
             self.summary: markup.understood(view),
-            self.columns: gr.update(visible=True, open=bool(view.problem) or draft.mapping is not None),
-            self.question: gr.update(choices=view.columns, value=view.mapping.question or None),
-            self.answer: gr.update(choices=view.columns, value=view.mapping.answer or None),
-            self.worst: self._worst(draft, bool(view.problem)),
-            self.check: gr.update(visible=not view.problem),
+            self.repair: gr.update(visible=bool(view.mendings), value=offer),
             self.examples: markup.bubbles(view.examples),
+            **self.panel.shown(view, opened),
+            **self.check.shown(draft, bool(view.problem)),
         }
-
-    def _kept(self, draft: Draft) -> Updates:
-        """The same for a data set that is kept."""
-        try:
-            kept = library.get(self._studio, draft.dataset_id)
-            page = examples.page(self._studio, draft.dataset_id, version=draft.dataset_version)
-            findings = report.report(self._studio, draft.dataset_id, draft.dataset_version).findings
-        except Exception as error:
-            draft.dataset_id = draft.dataset_version = 0
-            return {self.summary: markup.refusal(in_words(error))}
-        draft.rows = page.version.usable
-        return {
-            self.summary: markup.kept(kept, page),
-            self.worst: markup.worst(findings),
-            self.check: gr.update(visible=True),
-            self.examples: markup.bubbles(e.conversation for e in page.examples[:3]),
-        }
-
-    def _worst(self, draft: Draft, problem: bool) -> str:
-        """The worst findings of an upload, and whether it was here before."""
-        before = library.uploaded_before(self._studio, draft.upload_id)
-        told = markup.uploaded_before(before) if before else ""
-        if problem:
-            return told
-        findings, rows = report.first_look(self._studio, draft.upload_id, draft.mapping)
-        return told + markup.worst(findings, rows)
 
     def _usual_recipe(self, draft: Draft) -> Recipe:
         return for_preset(forms.known_preset(draft.preset), draft.rows, self._parameters(draft))
@@ -343,10 +390,19 @@ class Home:
             self.plan: markup.plan(plan),
             self.problems: problem,
             self.start: gr.update(
-                value="Start training" if ready else "Choose the columns" if draft.upload_id else "Add your examples",
+                value="Start training"
+                if ready
+                else "Look at your examples"
+                if draft.upload_id
+                else "Add your examples",
                 interactive=ready,
             ),
         }
+
+
+def _telling(progress: gr.Progress | None) -> Callable[[float], None]:
+    """What a reader calls as it goes on."""
+    return lambda share: progress(share, desc="Reading your examples") if progress else None
 
 
 def _problem(error: StudioError) -> str:

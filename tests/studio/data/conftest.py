@@ -1,6 +1,7 @@
 """Small real files, written by other libraries than those that read them, or by hand."""
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ Read = Callable[..., Table]
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
     """(name, content, …, reading=, limits=): the table that files with these contents give."""
+    numbers = count()
 
     def reading(*files: Any, reading: Reading = Reading(), limits: Limits = Limits()) -> Table:  # noqa: B008
         sources = []
@@ -27,7 +29,7 @@ def read(tmp_path: Path) -> Read:
             path = tmp_path / f"{place}-{Path(name).name}"
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
             sources.append(Source(path, name))
-        return read_files(sources, reading, limits, tmp_path / "unpacked")
+        return read_files(sources, reading, limits, tmp_path / f"unpacked-{next(numbers)}")
 
     return reading
 

@@ -7,7 +7,6 @@ import pytest
 
 from studio.core.errors import DataError
 from studio.core.mapping import Mapping, Reading
-from studio.data.readers.table import Source
 from studio.services import datasets, runs, uploads
 from studio.services.context import Studio
 from studio.store import datasets as rows
@@ -15,9 +14,9 @@ from studio.store import datasets as rows
 TURNS = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Because."}]
 
 
-def write(folder: Path, name: str, content: str) -> Source:
+def write(folder: Path, name: str, content: str) -> tuple[Path, str]:
     (folder / name).write_text(content, encoding="utf-8")
-    return Source(folder / name, name)
+    return (folder / name, name)
 
 
 def lines(count: int = 12, **values: object) -> str:

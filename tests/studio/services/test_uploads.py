@@ -4,21 +4,20 @@ from pathlib import Path
 import pytest
 
 from studio.core.errors import DataError, NotFound
-from studio.data.readers.table import Source
 from studio.services import datasets, uploads
 from studio.services.context import Studio
 from studio.settings import Settings
 
 
 def test_the_same_files_are_one_upload(studio: Studio, faq: Path) -> None:
-    first = uploads.keep(studio, [Source(faq, "a.csv"), Source(faq, "b.csv")])
-    assert uploads.keep(studio, [Source(faq, "a.csv"), Source(faq, "b.csv")]) == first
-    assert uploads.keep(studio, [Source(faq, "a.csv")]) != first
+    first = uploads.keep(studio, [(faq, "a.csv"), (faq, "b.csv")])
+    assert uploads.keep(studio, [(faq, "a.csv"), (faq, "b.csv")]) == first
+    assert uploads.keep(studio, [(faq, "a.csv")]) != first
     assert [source.name for source in uploads.sources(studio, first)] == ["a.csv", "b.csv"]
 
 
 def test_files_of_one_name_are_both_kept(studio: Studio, faq: Path) -> None:
-    upload_id = uploads.keep(studio, [Source(faq, "x/a.csv"), Source(faq, "y/a.csv")])
+    upload_id = uploads.keep(studio, [(faq, "x/a.csv"), (faq, "y/a.csv")])
     assert [source.name for source in uploads.sources(studio, upload_id)] == ["a (2).csv", "a.csv"]
 
 
@@ -47,11 +46,9 @@ def test_too_much_is_refused_before_it_is_copied(tmp_path: Path) -> None:
     big = tmp_path / "big.csv"
     big.write_bytes(b"0" * 700_000)
     with pytest.raises(DataError, match="2 files are 1 MiB; this studio takes files up to 1 MiB"):
-        uploads.keep(studio, [Source(big, "a.csv"), Source(big, "b.csv")])
+        uploads.keep(studio, [(big, "a.csv"), (big, "b.csv")])
     with pytest.raises(DataError, match="3 files are too many"):
-        uploads.keep(
-            studio, [Source(tmp_path / "big.csv", f"{n}.csv") for n in range(1)] + [Source(Path(os.devnull), "")] * 2
-        )
+        uploads.keep(studio, [(tmp_path / "big.csv", f"{n}.csv") for n in range(1)] + [(Path(os.devnull), "")] * 2)
     assert list(studio.home.uploads.iterdir()) == []
 
 

@@ -48,12 +48,12 @@ def test_the_queue_rests_when_idle(site: FastAPI) -> None:
 def test_paths_that_a_client_names_are_refused(site: FastAPI, browser: TestClient, site_studio: Studio) -> None:
     pages = gradio_pages(site)
     assert pages.has_launched
-    takes_file = next(i for i, fn in pages.fns.items() if fn.name == "_take_file")
+    takes_file = next(i for i, fn in pages.fns.items() if fn.name == "_take_files")
     before = list(site_studio.home.uploads.iterdir())
     for path in ("/etc/passwd", str(site_studio.home.database), f"{received_folder(site_studio)}/../studio.db"):
         size = Path(path).stat().st_size
         forged = {"path": path, "orig_name": "x.csv", "meta": {"_type": "gradio.FileData"}}
-        body = {"data": [{}, forged], "fn_index": takes_file, "session_hash": "test"}
+        body = {"data": [{}, [forged]], "fn_index": takes_file, "session_hash": "test"}
         response = browser.post("/gradio_api/run/predict", json=body)
         assert response.status_code != 200
         assert "Traceback" not in response.text
