@@ -198,17 +198,20 @@ class _Pulse:
     """
 
     def __init__(self, patience: Patience) -> None:
-        self._most = {"heartbeat": patience.heartbeat / _LOOK_SECONDS, "stall": patience.stall / _LOOK_SECONDS}
+        self._patience = patience
         self._seen: dict[str, object] = {}
         self._same = {"heartbeat": 0, "stall": 0}
+        self._lives = False  # until its first heartbeat a process imports its libraries, however long that takes
 
     def judge(self, run: Run) -> Death | None:
         for name, sign in (("heartbeat", run.heartbeat_at), ("stall", (run.activity, run.phase, run.step))):
-            self._same[name] = self._same[name] + 1 if self._seen.get(name) == sign else 0
+            changed = name in self._seen and self._seen[name] != sign
+            self._same[name] = 0 if changed else self._same[name] + 1
             self._seen[name] = sign
-        if self._same["heartbeat"] > self._most["heartbeat"]:
+            self._lives |= changed
+        if self._lives and self._same["heartbeat"] * _LOOK_SECONDS > self._patience.heartbeat:
             return Death("The training process stopped answering.", "Let it go on from its page.", own_fault=False)
-        if self._same["stall"] > self._most["stall"]:
+        if self._same["stall"] * _LOOK_SECONDS > self._patience.stall:
             return Death("Training got stuck.", "If it gets stuck there again, the log tells the details.")
         return None
 
