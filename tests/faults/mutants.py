@@ -1,5 +1,6 @@
 """The studio with one of its safeguards taken out, to see that the harness notices. Chosen by FAULTS_MUTANT."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,18 +9,20 @@ from typing import Any
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from studio.core.run_state import RunStatus, Wish
+from studio.core.run_state import Wish
 from studio.jobs import supervisor
 from studio.store import artifacts, checkpoints, runs
 from studio.store.tables import Run
-from workers import attempt, progress
 from workers import checkpoints as keeping
+from workers import progress
 
 
 def _no_fence() -> None:
     guarded = runs._guarded
 
-    def unguarded(session: Session, run_id: int, old: Any, new: Any, reason: str = "", fence_is: Any = None, **c: Any) -> Any:
+    def unguarded(
+        session: Session, run_id: int, old: Any, new: Any, reason: str = "", fence_is: Any = None, **c: Any
+    ) -> Any:
         return guarded(session, run_id, old, new, reason, None, **c)
 
     def report(session: Session, claim: runs.Claim, **columns: Any) -> Wish | None:
@@ -43,13 +46,10 @@ def _no_rename() -> None:
         fill(target)
         files = sorted(target.glob("part-*"))
         manifest = {p.name: artifacts.file_sha256(p) for p in files}
-        (target / artifacts.MANIFEST).write_text(artifacts.json.dumps(manifest))
+        (target / artifacts.MANIFEST).write_text(json.dumps(manifest))
         return artifacts.Published(1, artifacts.file_sha256(target / artifacts.MANIFEST))
 
-    from tests.faults import stub
-
-    keeping.publish = publish
-    stub.publish = publish
+    keeping.publish = artifacts.publish = publish
 
 
 def _no_manifest_check() -> None:
@@ -67,6 +67,3 @@ MUTANTS: dict[str, Callable[[], None]] = {
 def apply() -> None:
     if name := os.environ.get("FAULTS_MUTANT"):
         MUTANTS[name]()
-
-
-assert attempt and RunStatus  # both are needed where the mutants reach

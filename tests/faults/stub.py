@@ -10,6 +10,8 @@ import random
 import signal
 import sys
 import time
+from contextlib import suppress
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,14 +19,14 @@ from studio.core.lifeline import end_with_parent
 from studio.core.recipe import Recipe
 from studio.core.run_state import Phase, RunStatus, Wish
 from studio.settings import Settings
-from studio.store import checkpoints, metrics
-from studio.store.artifacts import file_sha256, publish
+from studio.store import artifacts, metrics
 from studio.store.db import Database, open_database
 from studio.store.home import Home
 from studio.store.runs import Claim
 from studio.store.tables import Run
 from tests.faults import mutants
 from workers import checkpoints as keeping
+from workers import progress as writing
 from workers.attempt import Outcome, work
 from workers.progress import Progress
 
@@ -71,29 +73,34 @@ def train(home: Home, db: Database, run: Run, progress: Progress) -> Outcome:
         while step < total and not progress.ends:
             time.sleep(STEP_SECONDS)
             step, value = step + 1, next_of(value)
-            progress.point(step, train_loss=as_loss(value))
+            progress.point(step, train_loss=as_loss(value), tokens=progress.claim.fence)  # who wrote it
             progress.tell(step=step)
             progress.check()
             if step < total and not progress.ends and keeper.due(step):
-                keeper.save(step, 100, lambda folder: _fill(folder, value))
+                keeper.save(step, 100, partial(_fill, value))
         if step < total:
             if step and not progress.discarded:
-                keeper.save(step, 100, lambda folder: _fill(folder, value))
+                keeper.save(step, 100, partial(_fill, value))
             if progress.wish is not Wish.KEEP or step == 0:
                 progress.check_wish()
     progress.phase(Phase.SAVING)
     target = home.adapter(run.id, progress.claim.fence)
-    publish(target, lambda folder: _fill(folder, value))
-    about = {"sha256": file_sha256(target / "part-0"), "size_bytes": 1, "base_id": run.base_id, "base_fingerprint": "f"}
+    artifacts.publish(target, partial(_fill, value))
+    about = {
+        "sha256": artifacts.file_sha256(target / "part-0"),
+        "size_bytes": 1,
+        "base_id": run.base_id,
+        "base_fingerprint": "f",
+    }
     path = {"path": str(target.relative_to(home.path))}
     return Outcome(RunStatus.STOPPED if step < total else RunStatus.SUCCEEDED, {"steps": step}, about | path)
 
 
-def _fill(folder: Path, value: str) -> None:
+def _fill(value: str, folder: Path) -> None:
     size = len(value) // FILES + 1
     for i in range(FILES):
         (folder / f"part-{i}").write_text(value[i * size : (i + 1) * size])
-        time.sleep(STEP_SECONDS / 4)
+        time.sleep(STEP_SECONDS / 2)
 
 
 def main() -> int:
@@ -103,12 +110,14 @@ def main() -> int:
         return 0
     mutants.apply()
     keeping.RESERVE_BYTES = 0
+    writing.EVERY_SECONDS = 0.1  # so that the database knows what a run of a second is doing
     claim = Claim(*json.loads(order).values())
     if random.Random(f"{os.environ['FAULTS_SEED']} {claim}").random() < float(os.environ["FAULTS_ORPHANS"]):
         # as where no kernel ends it with its parent, and the lock is not shared: only the fence is left
-        for descriptor in map(int, os.listdir("/proc/self/fd")):
-            if descriptor > 2 and os.readlink(f"/proc/self/fd/{descriptor}").endswith("device.lock"):
-                os.close(descriptor)
+        for link in list(Path("/proc/self/fd").iterdir()):
+            with suppress(FileNotFoundError):
+                if link.readlink().name == "device.lock":
+                    os.close(int(link.name))
     else:
         end_with_parent(parent)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
