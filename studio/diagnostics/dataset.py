@@ -141,8 +141,7 @@ class Examination:
         self._flags["duplicates"] = [positions[i] for i in again]
         groups = duplicates.contradictions(self._asked, self._answered)
         self._flags["contradictions"] = [positions[i] for group in groups for i in group]
-        pairs = self._near.pairs()
-        pairs = pairs[~np.isin(pairs, again).any(axis=1)]
+        pairs = self._near.pairs(again)
         examples: dict[int, str] = {}
         wanted = [positions[i] for i in np.unique(pairs)]
         for start in range(0, len(wanted), 500):

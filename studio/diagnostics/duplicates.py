@@ -16,6 +16,7 @@ VALUES, BAND = 32, 4
 ALIKE_VALUES = 0.7  # of the 32: below it a pair that met in a band is not compared any further
 ALIKE_WORDS = 0.85
 PIECE = 5  # bytes
+NEIGHBOURS = 3  # of the texts that meet in a band, each is compared with the next few: never all with all
 _BLOCK = 4096  # texts hashed together
 _NOT_WORDS = re.compile(r"[\W_]+")
 _ASCII = bytes(ord(chr(i).lower()) if chr(i).isalnum() and i < 128 else 32 for i in range(256))
@@ -65,22 +66,27 @@ class NearDuplicates:
         if len(self._waiting) == _BLOCK:
             self._hash()
 
-    def pairs(self) -> NDArray[np.int64]:
-        """[n, 2] indices of texts that are probably alike, the earlier one first, each pair once."""
+    def pairs(self, without: Index | None = None) -> Index:
+        """[n, 2] indices of texts that are probably alike, the earlier one first, each pair once.
+
+        Texts at the indices `without` are left alone: exact repeats, which would meet in every band.
+        """
         self._hash()
         if not self._signatures:
             return np.empty((0, 2), np.int64)
-        signatures = np.concatenate(self._signatures)
+        kept = np.delete(np.arange(sum(map(len, self._signatures))), without if without is not None else [])
+        signatures = np.concatenate(self._signatures)[kept]
         found = []
         for band in np.ascontiguousarray(signatures).view(np.uint64).T:
             order = np.argsort(band, kind="stable")
-            met = np.flatnonzero(band[order][1:] == band[order][:-1])
-            found.append(np.stack((order[met], order[met + 1]), axis=1))
+            for apart in range(1, NEIGHBOURS + 1):
+                met = np.flatnonzero(band[order][apart:] == band[order][:-apart])
+                found.append(np.stack((order[met], order[met + apart]), axis=1))
         pairs = np.unique(np.concatenate(found), axis=0)
         alike = np.concatenate(
             [(signatures[block[:, 0]] == signatures[block[:, 1]]).mean(axis=1) for block in _blocks(pairs)]
         )
-        return pairs[alike >= ALIKE_VALUES]
+        return kept[pairs[alike >= ALIKE_VALUES]]
 
     def _hash(self) -> None:
         if self._waiting:
