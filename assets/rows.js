@@ -75,6 +75,7 @@ export class RowsView {
     const model = this.filters.longer ? { model: this.owner.lengths.model() } : {};
     const asked = new URLSearchParams({ page: this.page, ...this.filters, ...model, ...extra });
     const turn = (this.turn = {});
+    const waiting = setTimeout(() => (this.status.textContent = this.filters.words ? "Searching …" : "Loading …"), 300);
     try {
       const shown = await request(`${this.owner.path}/rows?${asked}`);
       if (turn !== this.turn) return; // somebody clicked on meanwhile
@@ -88,6 +89,8 @@ export class RowsView {
       this.draw(extra.row);
     } catch (error) {
       this.status.replaceChildren(notice("error", error.message));
+    } finally {
+      clearTimeout(waiting);
     }
   }
 

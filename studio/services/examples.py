@@ -50,7 +50,7 @@ def _page(
     book: Examples, version: Version, number: int, words: str, kind: str, row: int | None
 ) -> tuple[int, list[Example], int]:
     if kind:
-        count = len(book.flagged_positions(version.equals, kind))
+        count = book.count_flagged(version.equals, kind)
         return number, book.flagged(version.equals, kind, number, PAGE_ROWS), count
     if words:
         found, count = book.search(version.equals, words, number, PAGE_ROWS)

@@ -50,6 +50,7 @@ CREATE TABLE tasks (name TEXT PRIMARY KEY, done INTEGER NOT NULL, total INTEGER 
 """
 _INDEXES = f"""
 CREATE INDEX by_position ON examples (position, since, until);
+CREATE INDEX by_row ON examples (row, position);
 CREATE INDEX by_since ON examples (since) WHERE since > 1;
 CREATE INDEX by_until ON examples (until) WHERE until < {_NOW};
 """
@@ -170,12 +171,12 @@ class Examples:
     def place_of_row(self, version: int, row: int) -> int:
         """How many examples stand before the first whose number in the user's file is at least `row`."""
         found = self._db.execute(
-            f"SELECT min(position) FROM examples WHERE position >= 0 AND row >= :row AND {_HOLDS}",
+            f"SELECT position FROM examples WHERE row >= :row AND {_HOLDS} ORDER BY row, position LIMIT 1",
             {"row": row, "v": version},
-        ).fetchone()[0]
+        ).fetchone()
         if found is None:
             return max(0, self.version(version).rows - 1)
-        return int(found) - bisect_right(_gaps(self._path, self._born(), version), int(found))
+        return int(found[0]) - bisect_right(_gaps(self._path, self._born(), version), int(found[0]))
 
     def flagged(self, version: int, kind: str, number: int, size: int) -> list[Example]:
         """Page `number` of the examples that a finding of this kind speaks of."""
@@ -214,8 +215,8 @@ class Examples:
     def kinds_at(self, version: int, positions: Sequence[int]) -> dict[int, list[str]]:
         """Which findings speak of the examples at these positions."""
         found: dict[int, list[str]] = {}
-        for kind in [k for (k,) in self._db.execute("SELECT DISTINCT kind FROM flags WHERE version = ?", (version,))]:
-            marks = ",".join("?" * len(positions))
+        marks = ",".join("?" * len(positions))
+        for kind in self._kinds(version):
             rows = self._db.execute(
                 f"SELECT position FROM flags WHERE version = ? AND kind = ? AND position IN ({marks})",
                 (version, kind, *positions),
@@ -223,6 +224,22 @@ class Examples:
             for (position,) in rows:
                 found.setdefault(position, []).append(kind)
         return found
+
+    def _kinds(self, version: int) -> Iterator[str]:
+        """The kinds of a version's flags, each found by a step in the index: there may be a million flags."""
+        kind = ""
+        while kind is not None:
+            (kind,) = self._db.execute(
+                "SELECT min(kind) FROM flags WHERE version = ? AND kind > ?", (version, kind)
+            ).fetchone()
+            if kind is not None:
+                yield kind
+
+    def count_flagged(self, version: int, kind: str) -> int:
+        (count,) = self._db.execute(
+            "SELECT count(*) FROM flags WHERE version = ? AND kind = ?", (version, kind)
+        ).fetchone()
+        return int(count)
 
     def flagged_positions(self, version: int, kind: str) -> list[int]:
         rows = self._db.execute(
@@ -478,8 +495,10 @@ def _gaps(path: Path, born: float, version: int) -> Sequence[int]:
     """The positions that a version, which never changes, has no example at; in order."""
     with opened(path) as examples:
         rows = examples._db.execute(
-            f"SELECT DISTINCT position FROM examples e WHERE until < {_NOW} AND until <= :v AND NOT EXISTS (SELECT 1 "
-            "FROM examples h WHERE h.position = e.position AND h.since <= :v AND h.until > :v) ORDER BY position",
+            # the planner would rather walk through all positions
+            f"SELECT DISTINCT position FROM examples e INDEXED BY by_until WHERE until < {_NOW} AND until <= :v "
+            "AND NOT EXISTS (SELECT 1 FROM examples h WHERE h.position = e.position AND h.since <= :v AND h.until > :v"
+            ") ORDER BY position",
             {"v": version},
         )
         return [position for (position,) in rows]
