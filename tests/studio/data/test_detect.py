@@ -133,6 +133,13 @@ def test_another_shape_is_one_word_away() -> None:
     assert not guess(table, Mapping(shape="preference")).mapping.complete
 
 
+def test_a_shape_that_was_chosen_is_filled_as_far_as_the_columns_tell() -> None:
+    table = table_of([{"text": f"Mail {n}", "category": "late"} for n in range(20)])
+    assert guess(table, Mapping(shape="text")).mapping.text == "text"
+    assert guess(table, Mapping(shape="columns")).mapping.question == "text"
+    assert guess(table, Mapping(shape="messages")).mapping.missing == ("conversation",)
+
+
 def test_tools_and_calls_are_understood() -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Rome"}'}}
     turns = [
