@@ -96,7 +96,8 @@ def _messages(table: Table) -> Guess | None:
 
 
 def _columns(table: Table) -> Guess | None:
-    texts = [c for c in table.columns if _is_text(table, c) or _is_turns(table, c)]
+    answers = _candidates(table.columns, names.ANSWER)  # under such a name numbers are answers too
+    texts = [c for c in table.columns if _is_text(table, c) or _is_turns(table, c) or c in answers]
     if "instruction" in texts and "output" in texts:
         context = "input" if "input" in table.columns else ""
         system = _named(texts, names.SYSTEM, whole=True)
