@@ -14,6 +14,7 @@ from studio.data.turns import is_turns
 _SURE, _LIKELY, _VAGUE = 0.95, 0.75, 0.5
 _LABEL_CHARS = 60
 _FEW_LABELS = 20
+_TEXT_CHARS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,7 @@ def guess(table: Table, wanted: Mapping | None = None) -> Guess:
     """
     wanted = wanted or Mapping(shape="")
     if wanted.shape:
-        found = _GUESSERS[wanted.shape](table) or Guess(Mapping(shape=wanted.shape), 0.0, "You chose this shape.")
-        found = Guess(found.mapping, found.confidence, "You chose this shape.")
+        found = _GUESSERS[wanted.shape](table) or Guess(_as_far_as_told(table, wanted.shape), 0.0, "")
     else:
         found = next((f for g in _IN_ORDER if (f := g(table))), None) or _columns_in_part(table)
     kept = {name: value for name, value in wanted.model_dump(exclude_defaults=True).items() if name != "shape"}
@@ -96,7 +96,8 @@ def _messages(table: Table) -> Guess | None:
 
 
 def _columns(table: Table) -> Guess | None:
-    texts = [c for c in table.columns if _is_text(table, c) or _is_turns(table, c)]
+    answers = _candidates(table.columns, names.ANSWER)  # under such a name numbers are answers too
+    texts = [c for c in table.columns if _is_text(table, c) or _is_turns(table, c) or c in answers]
     if "instruction" in texts and "output" in texts:
         context = "input" if "input" in table.columns else ""
         system = _named(texts, names.SYSTEM, whole=True)
@@ -154,6 +155,9 @@ def _text(table: Table) -> Guess | None:
     if len(texts) != 1 or (key(texts[0]) in names.QUESTION and key(texts[0]) not in names.TEXT):
         return None
     sure = _SURE if key(texts[0]) in names.TEXT else _VAGUE
+    values = table.values(texts[0])
+    if sure == _VAGUE and sum(len(str(value)) for value in values) < _TEXT_CHARS * len(values):
+        return None  # names of things, rather than something to read
     return Guess(Mapping(shape="text", text=texts[0]), sure, f"“{texts[0]}” is the only column with text.")
 
 
@@ -165,9 +169,20 @@ def _columns_in_part(table: Table) -> Guess:
     return Guess(Mapping(question=question, answer=answer), 0.0, "The names of the columns do not tell their parts.")
 
 
+def _as_far_as_told(table: Table, shape: Shape) -> Mapping:
+    """A shape that somebody chose although the columns do not look like it: what can be told of its parts."""
+    texts = [column for column in table.columns if _is_text(table, column)]
+    if shape == "text":
+        return Mapping(shape="text", text=_named(texts, names.TEXT) or next(iter(texts), ""))
+    if shape in {"messages", "preference"}:
+        return Mapping(shape=shape)
+    found = (_columns(table) or _columns_in_part(table)).mapping
+    return found.model_copy(update={"shape": shape})
+
+
 _GUESSERS: dict[Shape, Callable[[Table], Guess | None]] = {
-    "columns": lambda table: _columns(table) or _columns_in_part(table), "messages": _messages, "labels": _labels,
-    "preference": _preference, "verdict": _verdict, "text": _text,
+    "columns": _columns, "messages": _messages, "labels": _labels, "preference": _preference, "verdict": _verdict,
+    "text": _text,
 }  # fmt: skip
 _IN_ORDER = (_preference, _verdict, _messages, _labels, _columns, _text)
 

@@ -58,6 +58,8 @@ def workbook(path: Path, name: str, wanted: str) -> dict[str, Any]:
     except PasswordError:
         raise _locked(name) from None
     except (CalamineError, OSError, ValueError):
+        if "EncryptedPackage".encode("utf-16-le") in path.read_bytes():
+            raise _locked(name) from None
         raise DataError(
             f"{name} is damaged, or not really a workbook.", "Open it in Excel and save it again."
         ) from None

@@ -28,6 +28,8 @@ SUFFIXES: dict[str, Kind] = {
     ".arrow": "arrow", ".feather": "arrow", ".yaml": "yaml", ".yml": "yaml", ".txt": "text", ".md": "text",
     ".markdown": "text", ".pdf": "pdf", ".docx": "word", ".zip": "archive", ".gz": "archive",
 }  # fmt: skip
+# what the `datasets` library writes beside the examples
+METADATA = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "metadata.json"})
 _READERS: dict[Kind, Callable[[Source, Reading], Table]] = {
     "csv": read_csv, "json": read_json, "jsonl": read_jsonl, "excel": read_excel, "parquet": read_parquet,
     "arrow": read_arrow, "yaml": read_yaml, "text": read_document, "pdf": read_pdf, "word": read_word,
@@ -61,7 +63,8 @@ def read_files(sources: Sequence[Source], reading: Reading, limits: Limits, unpa
             inner, others = unpack(source, unpacked / str(place), SUFFIXES, limits)
             if not inner:
                 raise DataError(f"{source.name} holds no file the studio can read.", f"It reads {KINDS}.")
-            chosen += inner
+            examples = [source for source in inner if Path(source.name).name not in METADATA]
+            chosen += examples or inner
             if others:
                 notes.append(f"Left out of {source.name}, because the studio cannot read them: {_listed(others)}.")
         else:

@@ -9,7 +9,7 @@ from studio.core.conversation import Conversation, Message
 from studio.core.mapping import Mapping, Shape
 from studio.data.readers.documents import PIECE_CHARS, pieces
 from studio.data.readers.table import Broken, Row, Table, Tick, no_tick
-from studio.data.turns import Unusable, check_order, is_turns, split_answer, text_of, tools_of, turns_of
+from studio.data.turns import Unusable, check_order, is_spoken, is_turns, split_answer, text_of, tools_of, turns_of
 
 MOST_LABELS = 100
 ROWS_KEPT = 1000
@@ -207,7 +207,7 @@ def _part(row: Row, column: str, template: str, tally: Tally) -> Any:
         return _PLACE.sub(lambda found: values[found[1]], template).strip()
     value = row.values.get(column)
     if isinstance(value, str):
-        return value if "\n\nHuman:" in value else text_of(value)
+        return value if "Human:" in value and is_spoken(value) else text_of(value)
     if isinstance(value, (list, dict)):
         if is_turns(value):
             return value

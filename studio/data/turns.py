@@ -5,6 +5,7 @@ Anthropic's `Human:` and `Assistant:`, and any of these as JSON in a cell.
 """
 
 import re
+from ast import literal_eval
 from collections.abc import Sequence
 from json import dumps
 from typing import Any
@@ -22,7 +23,7 @@ _ROLES: dict[str, Role] = {
     "tool_response": "tool",
 }  # fmt: skip
 _SPEAKER = ("role", "from", "speaker")
-_SPOKEN = re.compile(r"\n\n(Human|Assistant|System):")
+_SPOKEN = re.compile(r"(?:\A\s*|\n\n|### )(Human|Assistant|System):")
 _UNLEARNED = frozenset({"0", "0.0", "false"})
 
 
@@ -52,25 +53,27 @@ def is_turns(value: Any) -> bool:
         return bool(value) and all(isinstance(turn, dict) and not turn.keys().isdisjoint(_SPEAKER) for turn in value)
     if isinstance(value, dict):
         return "messages" in value
-    return isinstance(value, str) and (bool(_SPOKEN.search(value)) or value.lstrip()[:20].startswith(("[{", '{"mess')))
+    return isinstance(value, str) and (is_spoken(value) or value.lstrip()[:20].startswith(("[{", '{"mess')))
+
+
+def is_spoken(text: str) -> bool:
+    """Whether somebody asks and somebody answers in a text, as in Anthropic's files."""
+    return "Human:" in text and {"Human", "Assistant"} <= set(_SPOKEN.findall(text))
 
 
 def turns_of(value: Any) -> list[Message]:
     """The messages in a cell, as they stand there. Raises Unusable, in words."""
     if isinstance(value, str):
-        if spoken := _SPOKEN.split(value)[1:]:
-            return _spoken(spoken)
-        try:
-            value = parse(value)
-        except (ValueError, RecursionError):
-            raise Unusable("has a conversation that is not valid JSON") from None
+        if is_spoken(value):
+            return _spoken(_SPOKEN.split(value)[1:])
+        value = _parsed(value)
     if isinstance(value, dict):
         value = value.get("messages")
     if not isinstance(value, list) or not value:
         raise Unusable("has no messages")
     if all(isinstance(turn, str) for turn in value):
         return [_filled(Message(("user", "assistant")[place % 2], text_of(turn))) for place, turn in enumerate(value)]
-    return [_message(turn) for turn in value]
+    return [message for turn in value if (message := _message(turn))]
 
 
 def tools_of(value: Any) -> tuple[str, ...]:
@@ -118,7 +121,19 @@ def _spoken(parts: list[str]) -> list[Message]:
     return [_filled(message) for message in said]
 
 
-def _message(turn: Any) -> Message:
+def _parsed(text: str) -> Any:
+    try:
+        return parse(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return literal_eval(text)  # as pandas writes a list into a CSV file: plain values in Python's quotes
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise Unusable("has a conversation that is not valid JSON") from None
+
+
+def _message(turn: Any) -> Message | None:
+    """None for a system text that is empty, which many files begin with."""
     if not isinstance(turn, dict):
         raise Unusable("has a message without a role")
     name = next((turn[k] for k in _SPEAKER if turn.get(k) is not None), None)
@@ -126,6 +141,8 @@ def _message(turn: Any) -> Message:
     if role is None:
         raise Unusable(f"has a speaker the studio does not know (“{str(name)[:30]}”)")
     content = _content(next((turn[k] for k in ("content", "value", "text") if turn.get(k) is not None), None))
+    if role == "system" and not content:
+        return None
     calls = _calls(turn)
     if str(name).strip().lower() in {"function_call", "tool_call"}:  # ShareGPT writes the call as the message's text
         calls, content = (_call(content),), ""

@@ -31,7 +31,7 @@ _KEPT_SECONDS = 3600.0  # of what was understood by a mapping that nobody asked 
 UNTRAINED: dict[Kind, str] = {
     "preference": "preference pairs",
     "verdict": "answers marked good or bad",
-    "text": "plain text",
+    "text": "plain texts",
 }
 
 

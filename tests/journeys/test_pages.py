@@ -14,6 +14,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
+from openpyxl import Workbook
 from playwright.sync_api import Browser, Page, expect
 
 from studio.core.catalog import STARTER
@@ -153,6 +154,55 @@ def test_columns_without_telling_names_are_asked_for(open_page: Open, tmp_path: 
         expect(page.get_by_role("option")).to_have_count(0)  # it fades out
     expect(page.get_by_text("20 examples. Question = left, answer = right.")).to_be_visible()
     expect(page.get_by_role("button", name="Start training")).to_be_enabled()
+
+
+def test_a_workbook_s_other_sheet_is_chosen_and_a_question_put_together(open_page: Open, tmp_path: Path) -> None:
+    workbook = Workbook()
+    workbook.active.title = "Prices"
+    workbook.active.append(["item", "price"])
+    workbook.active.append(["Bell", 3])
+    sheet = workbook.create_sheet("Questions")
+    sheet.append(["product", "question", "answer"])
+    for n in range(20):
+        sheet.append(["Bell", f"How loud is it at {n}?", f"{n} rings."])
+    workbook.save(tmp_path / "shop.xlsx")
+    page = open_page("/", width=390)
+    give(page, tmp_path / "shop.xlsx")
+    expect(page.locator("#summary")).to_contain_text("No column looks like the answer")
+    page.get_by_label("Sheet").click()
+    page.get_by_role("option", name="Questions").click()
+    expect(page.get_by_text("20 examples. Question = question, answer = answer.")).to_be_visible()
+    page.get_by_label("Or put the question together from columns").fill("{product}: {question}")
+    page.get_by_label("Or put the question together from columns").press("Enter")
+    expect(page.locator(".talk").first).to_contain_text("Bell: How loud is it at 0?")
+    expect(page.get_by_role("button", name="Start training")).to_be_enabled()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_pasted_rows_are_read_and_their_shape_can_be_changed(open_page: Open) -> None:
+    page = open_page("/")
+    page.get_by_role("button", name="Paste rows, or fetch a data set").click()
+    rows = "".join(f"Mail {n} about a parcel\t{('late', 'lost')[n % 2]}\n" for n in range(20))
+    page.get_by_label("Rows copied from a spreadsheet").fill("text\tcategory\n" + rows)
+    page.get_by_role("button", name="Use these rows").click()
+    expect(page.get_by_text("20 examples. Text = text, label = category. 2 labels.")).to_be_visible()
+    expect(page.locator(".talk").first).to_contain_text("Answer with one of these labels: late, lost.")
+    page.get_by_role("button", name="Change columns").click()
+    page.get_by_label("Your examples are").click()
+    page.get_by_role("option", name="Plain text").click()
+    expect(page.get_by_text("The studio can keep and show plain texts, but cannot train on them yet.")).to_be_visible()
+    expect(page.get_by_role("button", name="Look at your examples")).to_be_disabled()
+
+
+def test_lines_that_are_not_quite_json_are_fixed_on_demand(open_page: Open, tmp_path: Path) -> None:
+    path = tmp_path / "almost.jsonl"
+    path.write_text('{"question": "Why?", "answer": "Because."}\n' * 12 + "{'question': 'How?', 'answer': 'So.',}\n")
+    page = open_page("/")
+    give(page, path)
+    expect(page.get_by_text("12 examples.")).to_be_visible()
+    expect(page.locator(".mendings")).to_contain_text('becomes {"question": "How?", "answer": "So."}')
+    page.get_by_role("button", name="Fix 1 line for me").click()
+    expect(page.get_by_text("13 examples.")).to_be_visible()
 
 
 @pytest.mark.parametrize(

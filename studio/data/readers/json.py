@@ -11,6 +11,7 @@ from studio.data.readers.table import TICK_ROWS, Broken, Row, Source, Table, Tic
 from studio.data.readers.text import encoding_of, open_text, read_text, share_read
 from studio.data.repair import Mendable, mend
 
+_TRAINING = ("train", "training", "data")  # of several lists, where a file has its parts by name
 _RAW_CHARS = 20_000
 
 
@@ -109,6 +110,9 @@ def _items(content: Any) -> list[Any] | None:
     if {"columns", "data"} <= content.keys() <= {"columns", "data", "index"} and len(lists) == len(content):
         return _zipped(content["columns"], content["data"])  # pandas' orient="split"
     inner = [value for value in lists.values() if value and isinstance(value[0], (dict, list))]
+    training = next((lists[name] for name in _TRAINING if lists.get(name) in inner), None)
+    if len(inner) > 1 and training:
+        return training
     if len(inner) == 1 and not {"role", "from"} & set(_names(inner[0][0])):
         return inner[0]
     if len(lists) > 1 and len(lists) == len(content) and len({len(value) for value in lists.values()}) == 1:

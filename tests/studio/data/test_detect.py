@@ -25,6 +25,12 @@ SHAPES: list[tuple[str, Shape, dict[str, Any], Conversation]] = [
      Conversation((Message("system", "Be brief"), ASK, SAY), 2)),
     ("texts that take turns", "messages", {"conversations": ["Why?", "Because."]}, Conversation((ASK, SAY), 2)),
     ("Anthropic's text", "messages", {"transcript": HUMAN + " Because."}, Conversation((ASK, SAY), 2)),
+    ("the same in pandas' quotes", "messages", {"messages": str(OPENAI)}, Conversation((ASK, SAY), 2)),
+    ("an empty system text", "messages", {"messages": [{"role": "system", "content": ""}, *OPENAI]},
+     Conversation((ASK, SAY), 2)),
+    ("Guanaco's text", "messages", {"text": "### Human: Why?### Assistant: Because."}, Conversation((ASK, SAY), 2)),
+    ("an answer that is a number", "columns", {"question": "Two and two?", "answer": 4},
+     Conversation((Message("user", "Two and two?"), Message("assistant", "4")), 2)),
     ("Alpaca", "columns", {"instruction": "Why?", "input": "<noinput>", "output": "Because."},
      Conversation((ASK, SAY), 2)),
     ("Alpaca with an input", "columns", {"instruction": "Translate", "input": "dog", "output": "Hund"},
@@ -131,6 +137,13 @@ def test_another_shape_is_one_word_away() -> None:
         True,
     )
     assert not guess(table, Mapping(shape="preference")).mapping.complete
+
+
+def test_a_shape_that_was_chosen_is_filled_as_far_as_the_columns_tell() -> None:
+    table = table_of([{"text": f"Mail {n}", "category": "late"} for n in range(20)])
+    assert guess(table, Mapping(shape="text")).mapping.text == "text"
+    assert guess(table, Mapping(shape="columns")).mapping.question == "text"
+    assert guess(table, Mapping(shape="messages")).mapping.missing == ("conversation",)
 
 
 def test_tools_and_calls_are_understood() -> None:

@@ -32,6 +32,7 @@ HI = {"question": "Hi", "answer": "Hello"}
         ("a.json", '[{"question": "Hi", "answer": "Hello"}]'),
         ("a.json", '{"version": 1, "data": [{"question": "Hi", "answer": "Hello"}]}'),
         ("a.json", '{"question": "Hi", "answer": "Hello"}\n{"question": "Hi", "answer": "Hello"}'),
+        ("a.json", '{"train": [{"question": "Hi", "answer": "Hello"}], "test": [{"question": "x", "answer": "y"}]}'),
         ("a.json", '{"question": ["Hi"], "answer": ["Hello"]}'),
         ("a.json", '{"question": {"0": "Hi"}, "answer": {"0": "Hello"}}'),
         ("a.json", '{"columns": ["question", "answer"], "data": [["Hi", "Hello"]]}'),
