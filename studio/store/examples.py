@@ -10,7 +10,7 @@ one transaction.
 
 import sqlite3
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,13 +24,13 @@ from typing import Any, TypeVar
 from studio.core.conversation import Conversation, as_record, from_record
 from studio.core.errors import DataError, NotFound
 from studio.store.db import BUSY_TIMEOUT_MS, journal_mode
+from studio.store.examined import AT_ONCE, HOLDS, Examined
 
 _T = TypeVar("_T")
 Edit = Callable[[Conversation], Conversation | None]  # None: the example is left out of the new version
 
 SEARCH_MOST = 1000  # results of one search
 _NOW = 2**62  # `until` of what still holds
-_AT_ONCE = 2000
 _HASH_SIZE = 2**256
 _TABLES = """
 CREATE TABLE versions (
@@ -54,7 +54,6 @@ CREATE INDEX by_row ON examples (row, position);
 CREATE INDEX by_since ON examples (since) WHERE since > 1;
 CREATE INDEX by_until ON examples (until) WHERE until < {_NOW};
 """
-_HOLDS = "since <= :v AND until > :v"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +74,8 @@ class Example:
     conversation: Conversation
 
 
-class Examples:
+class Examples(Examined):
     """The open file. One thread at a time."""
-
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self._db = connection
-        self._path = path
 
     # versions
 
@@ -147,7 +142,7 @@ class Examples:
                 {"n": number, "now": _NOW, "t": target, "v": newest.number},
             ).rowcount
             away = self._db.execute(
-                f"UPDATE examples SET until = :n WHERE since > 1 AND since > :t AND {_HOLDS}",
+                f"UPDATE examples SET until = :n WHERE since > 1 AND since > :t AND {HOLDS}",
                 {"n": number, "t": target, "v": newest.number},
             ).rowcount
             digest = int(wanted.sha256, 16)
@@ -163,7 +158,7 @@ class Examples:
         """Page `number` (from 0). However far in, it costs a search in an index and `size` rows."""
         start = _place(_gaps(self._path, self._born(), version), number * size)
         rows = self._db.execute(
-            f"SELECT position, content FROM examples WHERE position >= :p AND {_HOLDS} ORDER BY position LIMIT :size",
+            f"SELECT position, content FROM examples WHERE position >= :p AND {HOLDS} ORDER BY position LIMIT :size",
             {"p": start, "v": version, "size": size},
         )
         return [Example(position, from_record(loads(content))) for position, content in rows]
@@ -171,7 +166,7 @@ class Examples:
     def place_of_row(self, version: int, row: int) -> int:
         """How many examples stand before the first whose number in the user's file is at least `row`."""
         found = self._db.execute(
-            f"SELECT position FROM examples WHERE row >= :row AND {_HOLDS} ORDER BY row, position LIMIT 1",
+            f"SELECT position FROM examples WHERE row >= :row AND {HOLDS} ORDER BY row, position LIMIT 1",
             {"row": row, "v": version},
         ).fetchone()
         if found is None:
@@ -195,14 +190,6 @@ class Examples:
         )
         return self.at(version, [position for (position,) in positions])
 
-    def count_longer(self, version: int, model: str, tokens: int) -> int:
-        (count,) = self._db.execute(
-            "SELECT count(*) FROM examples e JOIN lengths l ON l.model = :m AND l.example = e.id "
-            "WHERE e.since <= :v AND e.until > :v AND l.tokens > :t",
-            {"m": model, "v": version, "t": tokens},
-        ).fetchone()
-        return int(count)
-
     def search(self, version: int, words: str, number: int, size: int) -> tuple[list[Example], int]:
         """(page `number` of the examples with these words in any text, how many there are, at most SEARCH_MOST)"""
         hits = _hits(self._path, self._born(), version, words.casefold())
@@ -211,41 +198,6 @@ class Examples:
     def at(self, version: int, positions: Sequence[int]) -> list[Example]:
         """The examples at these positions, in order; those that the version does not have are left out."""
         return [Example(p, from_record(loads(c))) for _, p, c, _, _ in self._states(version, sorted(positions))]
-
-    def kinds_at(self, version: int, positions: Sequence[int]) -> dict[int, list[str]]:
-        """Which findings speak of the examples at these positions."""
-        found: dict[int, list[str]] = {}
-        marks = ",".join("?" * len(positions))
-        for kind in self._kinds(version):
-            rows = self._db.execute(
-                f"SELECT position FROM flags WHERE version = ? AND kind = ? AND position IN ({marks})",
-                (version, kind, *positions),
-            )
-            for (position,) in rows:
-                found.setdefault(position, []).append(kind)
-        return found
-
-    def _kinds(self, version: int) -> Iterator[str]:
-        """The kinds of a version's flags, each found by a step in the index: there may be a million flags."""
-        kind = ""
-        while kind is not None:
-            (kind,) = self._db.execute(
-                "SELECT min(kind) FROM flags WHERE version = ? AND kind > ?", (version, kind)
-            ).fetchone()
-            if kind is not None:
-                yield kind
-
-    def count_flagged(self, version: int, kind: str) -> int:
-        (count,) = self._db.execute(
-            "SELECT count(*) FROM flags WHERE version = ? AND kind = ?", (version, kind)
-        ).fetchone()
-        return int(count)
-
-    def flagged_positions(self, version: int, kind: str) -> list[int]:
-        rows = self._db.execute(
-            "SELECT position FROM flags WHERE version = ? AND kind = ? ORDER BY position", (version, kind)
-        )
-        return [position for (position,) in rows]
 
     def read(self, version: int, learning_only: bool = False) -> Iterator[Example]:
         """All examples of the version in order, in a stream; if wished, only those with something to learn.
@@ -256,108 +208,7 @@ class Examples:
             if learns or not learning_only:
                 yield Example(position, from_record(loads(content)))
 
-    def groups(self, version: int) -> list[dict[str, str]]:
-        """The further columns of each example with something to learn, in order: what rows can be grouped by."""
-        rows = self._db.execute(
-            f"SELECT grouped FROM examples WHERE {_HOLDS} AND learns ORDER BY position", {"v": version}
-        )
-        return [loads(grouped) for (grouped,) in rows]
-
-    def group_columns(self) -> list[str]:
-        """The columns that `keep_groups` was given."""
-        return [column for (column,) in self._db.execute("SELECT name FROM group_columns")]
-
-    def keep_groups(self, column: str, value_of: Callable[[Conversation], str]) -> None:
-        """Note what stands in a further column of the user's file, in every version's examples."""
-        last = 0
-        with self._writing():
-            while rows := self._db.execute(
-                "SELECT id, content, grouped FROM examples WHERE id > ? ORDER BY id LIMIT ?", (last, _AT_ONCE)
-            ).fetchall():
-                changed = [
-                    (dumps(loads(g) | {column: value_of(from_record(loads(c)))}, ensure_ascii=False), i)
-                    for i, c, g in rows
-                ]
-                self._db.executemany("UPDATE examples SET grouped = ? WHERE id = ?", changed)
-                last = rows[-1][0]
-            self._db.execute("INSERT OR REPLACE INTO group_columns VALUES (?)", (column,))
-
-    # what was found out
-
-    def report(self, version: int) -> dict[str, Any] | None:
-        row = self._db.execute("SELECT report FROM reports WHERE version = ?", (version,)).fetchone()
-        return loads(row[0]) if row else None
-
-    def keep_report(self, version: int, report: dict[str, Any], flags: Mapping[str, Iterable[int]]) -> None:
-        with self._writing():
-            self._db.execute("DELETE FROM flags WHERE version = ?", (version,))
-            for kind, positions in flags.items():
-                rows = ((version, kind, position) for position in positions)
-                self._db.executemany("INSERT INTO flags VALUES (?, ?, ?)", rows)
-            self._db.execute(
-                "INSERT OR REPLACE INTO reports VALUES (?, ?)", (version, dumps(report, ensure_ascii=False))
-            )
-
-    def uncounted(self, version: int, model: str) -> int:
-        """How many examples of the version have no length for this base model yet."""
-        (count,) = self._db.execute(
-            f"SELECT count(*) FROM examples e WHERE {_HOLDS} "
-            "AND NOT EXISTS (SELECT 1 FROM lengths l WHERE l.model = :m AND l.example = e.id)",
-            {"v": version, "m": model},
-        ).fetchone()
-        return int(count)
-
-    def to_count(self, version: int, model: str) -> Iterator[list[tuple[int, Conversation]]]:
-        """The examples without a length, in batches of (their state's number, example)."""
-        last = 0
-        while True:
-            rows = self._db.execute(
-                f"SELECT id, content FROM examples e WHERE id > :last AND {_HOLDS} "
-                "AND NOT EXISTS (SELECT 1 FROM lengths l WHERE l.model = :m AND l.example = e.id) "
-                "ORDER BY id LIMIT :size",
-                {"last": last, "v": version, "m": model, "size": _AT_ONCE},
-            ).fetchall()
-            if not rows:
-                return
-            yield [(identity, from_record(loads(content))) for identity, content in rows]
-            last = rows[-1][0]
-
-    def keep_lengths(self, model: str, lengths: Iterable[tuple[int, int, int, int]]) -> None:
-        """(state's number, tokens, tokens to learn, place of the first token to learn) of some examples."""
-        with self._writing():
-            self._db.executemany(
-                "INSERT OR REPLACE INTO lengths VALUES (?, ?, ?, ?, ?)", ((model, *length) for length in lengths)
-            )
-
-    def lengths(self, version: int, model: str) -> list[tuple[int, int, int]]:
-        """(tokens, tokens to learn, place of the first one) of every counted example with something to learn."""
-        return self._db.execute(
-            "SELECT l.tokens, l.learned, l.first FROM examples e JOIN lengths l ON l.model = :m AND l.example = e.id "
-            f"WHERE {_HOLDS} AND learns",
-            {"m": model, "v": version},
-        ).fetchall()
-
-    def tell(self, task: str, done: int, total: int, error: str = "") -> None:
-        """Progress of a task that another process does."""
-        with self._writing():
-            self._db.execute("INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?)", (task, done, total, error))
-
-    def told(self, task: str) -> tuple[int, int, str]:
-        """(done, total, error) as last told."""
-        row = self._db.execute("SELECT done, total, error FROM tasks WHERE name = ?", (task,)).fetchone()
-        return row or (0, 0, "")
-
     # inside
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
     def _still(self, seen: int) -> Version:
         newest = self.version()
@@ -375,7 +226,7 @@ class Examples:
 
     def _states(self, version: int, positions: Iterable[int] | None) -> Iterator[tuple[int, int, str, int, str]]:
         """(number, position, content, learns, grouped) of states in order, read in batches so that writes may go on."""
-        columns = f"SELECT id, position, content, learns, grouped FROM examples WHERE {_HOLDS}"
+        columns = f"SELECT id, position, content, learns, grouped FROM examples WHERE {HOLDS}"
         if positions is not None:
             for some in _batches(iter(positions)):
                 marks = ",".join(str(int(position)) for position in some)
@@ -386,7 +237,7 @@ class Examples:
         last = -1
         while rows := self._db.execute(
             f"{columns} AND position > :last ORDER BY position LIMIT :size",
-            {"v": version, "last": last, "size": _AT_ONCE},
+            {"v": version, "last": last, "size": AT_ONCE},
         ).fetchall():
             yield from rows
             last = rows[-1][1]
@@ -479,7 +330,7 @@ def _version(row: Sequence[Any]) -> Version:
 
 def _batches(items: Iterable[_T]) -> Iterator[list[_T]]:
     iterator = iter(items)
-    while batch := list(islice(iterator, _AT_ONCE)):
+    while batch := list(islice(iterator, AT_ONCE)):
         yield batch
 
 
@@ -513,7 +364,7 @@ def _place(gaps: Sequence[int], index: int) -> int:
 def _hits(path: Path, born: float, version: int, words: str) -> Sequence[int]:
     with opened(path) as examples:
         rows = examples._db.execute(
-            f"SELECT position FROM examples WHERE {_HOLDS} AND instr(search, :words) ORDER BY position LIMIT :most",
+            f"SELECT position FROM examples WHERE {HOLDS} AND instr(search, :words) ORDER BY position LIMIT :most",
             {"v": version, "words": words, "most": SEARCH_MOST},
         )
         return [position for (position,) in rows]
