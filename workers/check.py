@@ -17,8 +17,6 @@ from studio.data.split import held_back
 from studio.diagnostics.dataset import examine
 from studio.store import examples
 
-TASK = "check"
-
 
 def check(path: Path, number: int) -> None:
     usual = Recipe()
@@ -28,7 +26,7 @@ def check(path: Path, number: int) -> None:
             ((e.position, e.conversation) for e in book.read(number)),
             lambda positions: {e.position: e.conversation for e in beside.at(number, positions)},
             lambda rows: held_back(rows, usual.validation_fraction, usual.seed),
-            lambda done: beside.tell(TASK, done, total),
+            lambda done: beside.tell(f"check {number}", done, total),
         )
         beside.keep_report(number, report.as_dict(), report.flags)
 

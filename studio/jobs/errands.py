@@ -37,11 +37,13 @@ class Errands:
                 )  # fmt: skip
 
     def state(self, name: str) -> State:
-        """How the newest errand of this name stands."""
+        """How the newest errand of this name stands. That it failed is told once; then it may be sent again."""
         process = self._sent.get(name)
         if process is None:
             return "never"
         code = process.poll()
+        if code:
+            self._sent.pop(name, None)
         return "running" if code is None else "failed" if code else "done"
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -71,9 +71,7 @@ def checkup(
     """
     folder = _model(studio, base_id)
     view, reading = readings.read(studio, upload_id, mapping, tick)
-    told = left_out.findings(
-        {"reason": s.reason, "count": s.count, "rows": s.rows, "file": s.file} for s in view.skipped
-    )
+    told = left_out.findings(map(asdict, view.skipped)) + left_out.used(map(asdict, view.changed))
     if not (reading / readings.EXAMPLES).is_file() or not view.usable_rows:
         return Checkup(view, worst_first(told), {}, None, view.problem)
     with TemporaryDirectory(dir=studio.home.uploads, suffix=".partial") as scratch:

@@ -5,10 +5,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from studio.core.conversation import Conversation, read_jsonl
 from studio.core.errors import DataError
 from studio.core.mapping import Mapping
+from studio.data.mapping import Skipped
 from studio.data.readers.table import Tick, no_tick
 from studio.services import readings, uploads
 from studio.services.context import Studio
@@ -56,9 +58,8 @@ def make(studio: Studio, upload_id: str, mapping: Mapping | None = None, tick: T
             columns=view.columns,
             rows=view.rows,
             usable_rows=view.usable_rows,
-            skipped=[
-                {"reason": s.words if s.file else s.reason, "count": s.count, "rows": s.rows} for s in view.skipped
-            ],
+            skipped=[_told(rows) for rows in view.skipped],
+            changed=[_told(rows) for rows in view.changed],
         )
         target = studio.home.dataset(dataset.id)
         if not target.is_dir():
@@ -86,6 +87,10 @@ def check_trainable(view: Preview) -> None:
     """Raises DataError, in words, if a run on these examples cannot be started."""
     if view.problem or view.untrained:
         raise DataError(view.problem or view.untrained)
+
+
+def _told(rows: Skipped) -> dict[str, Any]:
+    return {"reason": rows.reason, "count": rows.count, "rows": rows.rows, "file": rows.file}
 
 
 def _link(source: Path, target: Path) -> None:

@@ -55,10 +55,9 @@ def report(studio: Studio, dataset_id: int, version: int | None = None) -> Repor
             stored = check(book, wanted)
         if stored is not None:
             found = [from_dict(finding) for finding in stored["findings"]]
-            return Report(
-                wanted, "ready", worst_first(found + left_out.findings(dataset.skipped)), stored["figures"], wanted.rows
-            )
-        done = book.told("check")[0]
+            told = left_out.findings(dataset.skipped) + left_out.used(dataset.changed)
+            return Report(wanted, "ready", worst_first(found + told), stored["figures"], wanted.rows)
+        done = book.told(f"check {wanted.equals}")[0]
     errand = f"check {dataset_id} {wanted.equals}"
     if studio.errands.state(errand) == "failed":
         return Report(wanted, "failed")

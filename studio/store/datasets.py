@@ -1,5 +1,6 @@
 """Rows of data sets. The same examples are one data set, however often they are uploaded."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -76,7 +77,7 @@ def opened(home: Home, dataset_id: int) -> Iterator[Examples]:
     """The data set's examples in all their versions."""
     path = home.versions(dataset_id)
     if not path.is_file() and home.examples(dataset_id).is_file():
-        partial = path.with_suffix(".partial")
+        partial = path.with_suffix(f".{os.getpid()}.partial")  # another process may do the same
         examples.create(partial, read_jsonl(home.examples(dataset_id)), FIRST_WORDS)
         partial.replace(path)
     with examples.opened(path) as book:

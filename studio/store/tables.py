@@ -33,7 +33,8 @@ class Dataset(Table):
     columns: Mapped[list[Any]]
     rows: Mapped[int]
     usable_rows: Mapped[int]
-    skipped: Mapped[list[Any]]  # {reason, count, rows}
+    skipped: Mapped[list[Any]]  # rows of the file that are no examples: {reason, count, rows, file}
+    changed: Mapped[list[Any]] = mapped_column(default=list)  # rows used, but not as they stand there; the same
     upload_id: Mapped[str | None] = mapped_column(index=True)  # the same files under the same names have the same
     created_at: Mapped[float] = mapped_column(default=time)
 

@@ -132,6 +132,18 @@ def test_an_empty_data_set_has_a_report() -> None:
     assert finding.message.startswith("0 examples are too few")
 
 
+def test_rows_that_were_changed_a_little_are_noted() -> None:
+    entry = {
+        "reason": "starts with the assistant; its opening line was dropped",
+        "count": 1,
+        "rows": [3],
+        "file": "a.csv",
+    }
+    (finding,) = left_out.used([entry])
+    assert (finding.kind, finding.severity, finding.rows) == ("starts_with_assistant", "note", (3,))
+    assert finding.message == "1 row of a.csv opened with the assistant; that line was dropped."
+
+
 @pytest.mark.parametrize(
     ("reason", "kind", "severity"),
     [

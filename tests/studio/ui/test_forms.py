@@ -16,6 +16,7 @@ OTHER: dict[str, Any] = {
     "learning_rate": 1e-5, "epochs": 2.5, "max_steps": 11, "batch_size": 3, "gradient_accumulation": 2,
     "max_length": 333, "packing": True, "warmup_ratio": 0.2, "scheduler": "linear", "weight_decay": 0.01,
     "validation_fraction": 0.25, "hold_back": "group", "hold_back_by": "customer", "seed": 7,
+    "checkpoint_minutes": 3.5, "checkpoint_steps": 50,
 }  # fmt: skip
 
 
