@@ -23,7 +23,7 @@ class _Strict(ValueError):
 
 def read_json(source: Source, reading: Reading) -> Table:
     text, encoding = read_text(source)
-    notes = []
+    notes = list[str]()
     try:
         content = parse(text)
     except JSONDecodeError as error:
