@@ -21,6 +21,7 @@ from studio.data.readers.table import Source
 
 MEMORY_BYTES = 3 * 2**30
 SECONDS = 300
+MOST_BYTES = 256 * 2**20
 MOST_PAGES = 5000
 
 
@@ -123,6 +124,7 @@ def _cell(value: Any) -> str:
 
 
 def _printable(text: str) -> str:
+    """Without what no UTF-8 file can keep: zero bytes and halves of surrogate pairs."""
     return re.sub(r"[\x00\ud800-\udfff]", "", text).strip()
 
 
@@ -141,7 +143,11 @@ def main(kind: str, path: str, *more: str) -> None:
         answer = {"content": _KINDS[kind](Path(path), *more)}
     except DataError as error:
         answer = {"refused": [error.message, error.hint]}
-    json.dump(answer, sys.stdout)
+    told = json.dumps(answer, ensure_ascii=False).encode()
+    if len(told) > MOST_BYTES:
+        refused = f"{more[0]} holds more than {MOST_BYTES >> 20} MiB of text.", "Split it, or save it as CSV."
+        told = json.dumps({"refused": refused}).encode()
+    sys.stdout.buffer.write(told)
 
 
 if __name__ == "__main__":

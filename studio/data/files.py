@@ -149,7 +149,8 @@ def _text_kind(source: Source, start: bytes, kind: Kind, suffix: str) -> Kind:
             )
         if text.startswith("["):
             return "json"
-        return "jsonl" if kind == "jsonl" or _is_lines(source) else "json"
+        one_a_line = _is_lines(source) or (kind == "jsonl" and text.split("\n", 1)[0].strip() != "{")
+        return "jsonl" if one_a_line else "json"
     if kind in {"csv", "text"} and text.startswith("{") and _is_lines(source, single=True):
         return "jsonl"
     if kind == "csv" and text.startswith("["):

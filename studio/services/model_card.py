@@ -15,6 +15,12 @@ from studio.core.recipe import Recipe
 from studio.store import base_models
 from studio.store.tables import Adapter, Dataset, Run
 
+# of a mapping what names columns; its labels and fixed texts are data
+_PARTS = frozenset({
+    "question", "answer", "context", "system", "messages", "tools", "rejected", "verdict", "text", "question_template",
+    "answer_template",
+})  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Base:
@@ -87,7 +93,7 @@ def _base(base: Base, adapter: Adapter) -> str:
 
 
 def _data(run: Run, dataset: Dataset) -> str:
-    columns = [f"{part} = “{_plain(str(name))}”" for part, name in dataset.mapping.items() if name and part != "shape"]
+    columns = [f"{part} = “{_plain(str(name))}”" for part, name in dataset.mapping.items() if part in _PARTS and name]
     return _section(
         "Data",
         {

@@ -66,9 +66,11 @@ class Preview:
     @property
     def words(self) -> str:
         """“1,050 examples. Question = question, answer = answer.”"""
-        noun = "pieces of text" if self.mapping.shape == "text" else "examples"
-        labels = f" {len(self.mapping.labels)} labels." if self.mapping.labels else ""
-        return f"{self.usable_rows:,} {noun}. {self.mapping.words}.{labels}"
+        one, many = ("piece of text", "pieces of text") if self.mapping.shape == "text" else ("example", "examples")
+        labels = (
+            f" {len(self.mapping.labels)} labels; it learns to answer with one of them." if self.mapping.labels else ""
+        )
+        return f"{self.usable_rows:,} {one if self.usable_rows == 1 else many}. {self.mapping.words}.{labels}"
 
     @property
     def advice(self) -> str:
@@ -139,7 +141,7 @@ def _understand(
         labels = labels_in(table, asked.answer)
         asked = asked.model_copy(update={"labels": labels if len(labels) <= MOST_LABELS else ()})
     view = replace(view, mapping=asked)
-    if table.columns and (problem := _cannot_map(table, asked)):
+    if table.head and (problem := _cannot_map(table, asked)):
         return replace(view, problem=problem)
     return _convert(studio, view, table, folder / EXAMPLES, tick)
 

@@ -185,7 +185,7 @@ def test_pasted_rows_are_read_and_their_shape_can_be_changed(open_page: Open) ->
     rows = "".join(f"Mail {n} about a parcel\t{('late', 'lost')[n % 2]}\n" for n in range(20))
     page.get_by_label("Rows copied from a spreadsheet").fill("text\tcategory\n" + rows)
     page.get_by_role("button", name="Use these rows").click()
-    expect(page.get_by_text("20 examples. Text = text, label = category. 2 labels.")).to_be_visible()
+    expect(page.get_by_text("20 examples. Text = text, label = category. 2 labels;")).to_be_visible()
     expect(page.locator(".talk").first).to_contain_text("Answer with one of these labels: late, lost.")
     page.get_by_role("button", name="Change columns").click()
     page.get_by_label("Your examples are").click()

@@ -1,5 +1,6 @@
 """JSON lists, objects that hold one list, and JSON lines."""
 
+import re
 from collections.abc import Iterable, Iterator
 from json import JSONDecodeError, JSONDecoder
 from math import isfinite
@@ -12,6 +13,7 @@ from studio.data.readers.text import encoding_of, open_text, read_text, share_re
 from studio.data.repair import Mendable, mend
 
 _TRAINING = ("train", "training", "data")  # of several lists, where a file has its parts by name
+_SOMETHING = re.compile(r"\S")
 _RAW_CHARS = 20_000
 
 
@@ -21,10 +23,12 @@ class _Strict(ValueError):
 
 def read_json(source: Source, reading: Reading) -> Table:
     text, encoding = read_text(source)
-    notes = []
+    notes = list[str]()
     try:
         content = parse(text)
     except JSONDecodeError as error:
+        if (objects := _one_after_another(text)) is not None:
+            return table_of(objects, source.name, encoding, notes)
         if not reading.repair:
             raise Mendable(
                 f"{source.name} is not valid JSON at line {error.lineno}: {_reason(error)}.",
@@ -76,6 +80,20 @@ def table_of(content: Any, filename: str, encoding: str, notes: list[str]) -> Ta
     table = Table([], read, encoding, notes)
     table.columns = column_names(table.head)
     return table
+
+
+def _one_after_another(text: str) -> list[Any] | None:
+    """Objects over several lines each, without a list around them; None if there is anything else in between."""
+    objects, place = list[Any](), 0
+    try:
+        while begin := _SOMETHING.search(text, place):
+            found, place = _DECODER.raw_decode(text, begin.start())
+            if not isinstance(found, dict):
+                return None
+            objects.append(found)
+    except (ValueError, RecursionError):
+        return None
+    return objects
 
 
 def _row(number: int, line: str, repair: bool) -> Row | Broken:

@@ -18,7 +18,7 @@ from studio.data.readers.text import read_text
 _PLAIN_TAGS = frozenset(
     f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp", "value", "seq", "map")
 )
-_MOST_PARTS = 5_000_000
+_MOST_REPEATED = 100_000
 
 
 class _Refused(ValueError):
@@ -53,16 +53,18 @@ class _Budget:
     """A reference inside a reference inside a reference … makes gigabytes of a few lines."""
 
     def __init__(self) -> None:
-        self._left = _MOST_PARTS
+        self._seen = set[int]()
+        self._again = 0
 
-    def spend(self) -> None:
-        self._left -= 1
-        if self._left < 0:
+    def spend(self, node: Node) -> None:
+        self._again += id(node) in self._seen
+        self._seen.add(id(node))
+        if self._again > _MOST_REPEATED:
             raise _Refused("its references (& and *) multiply without end")
 
 
 def _plain(node: Node, budget: _Budget) -> Any:
-    budget.spend()
+    budget.spend(node)
     if node.tag not in _PLAIN_TAGS:
         raise _Refused(f"line {node.start_mark.line + 1} uses “{node.tag[-40:]}”, which is more than plain values")
     if isinstance(node, ScalarNode):

@@ -37,6 +37,7 @@ HI = {"question": "Hi", "answer": "Hello"}
         ("a.json", '{"question": {"0": "Hi"}, "answer": {"0": "Hello"}}'),
         ("a.json", '{"columns": ["question", "answer"], "data": [["Hi", "Hello"]]}'),
         ("a.json", '{"question": "Hi", "answer": "Hello"}'),
+        ("a.jsonl", '{\n  "question": "Hi",\n  "answer": "Hello"\n}\n{\n  "question": "Hi",\n  "answer": "Hello"\n}'),
         ("a.jsonl", '[{"question": "Hi", "answer": "Hello"}]'),
         ("a.csv", '{"question": "Hi", "answer": "Hello"}'),
         ("a.yaml", "- question: Hi\n  answer: Hello\n"),

@@ -137,8 +137,13 @@ def test_questions_alone_are_no_examples(studio: Studio, tmp_path: Path) -> None
     assert "There are no answers to learn from" in datasets.preview(studio, upload_id).problem
 
 
+def test_a_table_without_one_sound_row_says_what_is_wrong_with_them(studio: Studio, tmp_path: Path) -> None:
+    upload_id = uploads.keep(studio, [write(tmp_path, "a.csv", "text\n" + "Some words, and more\n" * 12)])
+    assert "has 2 cells where the header has 1" in datasets.preview(studio, upload_id).problem
+
+
 def test_labels_are_counted_and_listed(studio: Studio, tmp_path: Path) -> None:
     content = "text,category\n" + "".join(f"Mail {n} about it,{('refund', 'delay')[n % 2]}\n" for n in range(20))
     view = datasets.preview(studio, uploads.keep(studio, [write(tmp_path, "a.csv", content)]))
-    assert view.words == "20 examples. Text = text, label = category. 2 labels."
+    assert view.words == "20 examples. Text = text, label = category. 2 labels; it learns to answer with one of them."
     assert view.examples[0].messages[0].content == "Answer with one of these labels: refund, delay."
