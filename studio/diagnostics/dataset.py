@@ -155,9 +155,9 @@ class Examination:
         chosen = sorted(held_back(len(self._asked)))
         if not chosen:
             return
-        unseen = set(chosen)
-        learned = {asked for i, asked in enumerate(self._asked) if i not in unseen}
-        self._flags["overlap"] = [self._positions[i] for i in chosen if self._asked[i] in learned]
+        asked = np.frombuffer(self._asked, np.int64)
+        both = np.isin(asked[chosen], np.delete(asked, chosen))
+        self._flags["overlap"] = [self._positions[chosen[i]] for i in np.flatnonzero(both)]
 
     def _finding(self, kind: str) -> Finding:
         severity, sentence = _SENTENCES[kind]

@@ -18,6 +18,7 @@ ALIKE_WORDS = 0.85
 PIECE = 5  # bytes
 NEIGHBOURS = 3  # of the texts that meet in a band, each is compared with the next few: never all with all
 _BLOCK = 4096  # texts hashed together
+_AT_ONCE = 100_000  # pairs compared together
 _NOT_WORDS = re.compile(r"[\W_]+")
 _ASCII = bytes(ord(chr(i).lower()) if chr(i).isalnum() and i < 128 else 32 for i in range(256))
 _NUMBER = re.compile(r"\d+")
@@ -67,35 +68,30 @@ class NearDuplicates:
             self._hash()
 
     def pairs(self, without: Index | None = None) -> Index:
-        """[n, 2] indices of texts that are probably alike, the earlier one first, each pair once.
+        """[n, 2] indices of texts that are probably alike, the earlier one first, each pair once. To be called once.
 
         Texts at the indices `without` are left alone: exact repeats, which would meet in every band.
         """
         self._hash()
         if not self._signatures:
             return np.empty((0, 2), np.int64)
-        kept = np.delete(np.arange(sum(map(len, self._signatures))), without if without is not None else [])
-        signatures = np.concatenate(self._signatures)[kept]
-        found = []
-        for band in np.ascontiguousarray(signatures).view(np.uint64).T:
-            order = np.argsort(band, kind="stable")
+        signatures, self._signatures = np.concatenate(self._signatures), []
+        kept = np.delete(np.arange(len(signatures)), without if without is not None else [])
+        found = [np.empty((0, 2), np.int64)]
+        for band in signatures.view(np.uint64).T:
+            order = kept[np.argsort(band[kept], kind="stable")]
             for apart in range(1, NEIGHBOURS + 1):
-                met = np.flatnonzero(band[order][apart:] == band[order][:-apart])
-                found.append(np.stack((order[met], order[met + apart]), axis=1))
-        pairs = np.unique(np.concatenate(found), axis=0)
-        alike = np.concatenate(
-            [(signatures[block[:, 0]] == signatures[block[:, 1]]).mean(axis=1) for block in _blocks(pairs)]
-        )
-        return kept[pairs[alike >= ALIKE_VALUES]]
+                met = np.flatnonzero(band[order[apart:]] == band[order[:-apart]])
+                for some in np.array_split(met, len(met) // _AT_ONCE + 1):
+                    pairs = np.stack((order[some], order[some + apart]), axis=1)
+                    alike = (signatures[pairs[:, 0]] == signatures[pairs[:, 1]]).mean(axis=1)
+                    found.append(pairs[alike >= ALIKE_VALUES])
+        return np.unique(np.concatenate(found), axis=0)
 
     def _hash(self) -> None:
         if self._waiting:
             self._signatures.append(_signatures(self._waiting))
             self._waiting = []
-
-
-def _blocks(pairs: Index) -> list[Index]:
-    return [pairs[i : i + 100_000] for i in range(0, max(len(pairs), 1), 100_000)]
 
 
 def same_but_for_little(one: str, other: str) -> bool:
