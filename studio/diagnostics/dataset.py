@@ -43,7 +43,10 @@ class Report:
 
 _SENTENCES: dict[str, tuple[Severity, str]] = {
     "duplicates": ("warning", "{rows} say exactly what an earlier one says. Repeats are learned twice as hard."),
-    "near_duplicates": ("note", "{rows} say nearly what an earlier one says: only commas, capitals or a word differ."),
+    "near_duplicates": (
+        "note",
+        "{rows} say nearly what an earlier one says: only commas, capitals or a few words differ.",
+    ),
     "contradictions": (
         "warning",
         "{rows} ask the same question but answer it differently. The model cannot learn both answers.",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 VALUES, BAND = 32, 4
 ALIKE_VALUES = 0.7  # of the 32: below it a pair that met in a band is not compared any further
-ALIKE_WORDS = 0.85
+ALIKE_WORDS = 0.9
 PIECE = 5  # bytes
 NEIGHBOURS = 3  # of the texts that meet in a band, each is compared with the next few: never all with all
 _BLOCK = 4096  # texts hashed together
