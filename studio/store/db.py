@@ -1,18 +1,22 @@
 """The database: one file, many processes. Opens it, brings its tables up to date, hands out short transactions."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from studio.store.locks import exclusive
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MS = 30_000
+PATIENCE = 10  # busy timeouts that a training process waits for its turn to write
+
+Result = TypeVar("Result")
 
 
 class Database:
@@ -33,8 +37,24 @@ class Database:
         with Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
 
+    def write_patiently(self, write: Callable[[Session], Result]) -> Result:
+        """`write` in a transaction, tried again for minutes while somebody else keeps the database locked."""
+        for _ in range(PATIENCE - 1):
+            try:
+                with self.writing() as session:
+                    return write(session)
+            except OperationalError as error:
+                if not is_locked(error):
+                    raise
+        with self.writing() as session:
+            return write(session)
+
     def close(self) -> None:
         self._engine.dispose()
+
+
+def is_locked(error: OperationalError) -> bool:
+    return "database is locked" in str(error.orig)
 
 
 def open_database(path: Path) -> Database:

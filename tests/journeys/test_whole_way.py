@@ -5,15 +5,36 @@ import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from studio.core.run_state import RunStatus
+from studio.services.context import Studio
+from studio.services.runs import stop
+from studio.settings import Settings
+from studio.store import runs
 from tests.journeys.conftest import QUESTION, TAUGHT, Running
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 MINUTES = 60_000  # in a browser's milliseconds
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running(running: Running) -> Iterator[None]:
+    """A test that fails in the middle of a run must not make the next one wait for it."""
+    yield
+    studio = Studio.open(Settings(home=running.home))
+    active = runs.with_status(studio.db, RunStatus.QUEUED, RunStatus.RUNNING)
+    for run in active:
+        stop(studio, run.id, discard=True)
+    deadline = monotonic() + 120
+    while runs.with_status(studio.db, RunStatus.RUNNING) and monotonic() < deadline:
+        sleep(0.2)
+    studio.db.close()
 
 
 def start(page: Page, running: Running, file: Path, preset: str = "Quick") -> None:
@@ -30,7 +51,7 @@ def test_from_a_file_to_an_adapter_that_works_elsewhere(
 ) -> None:
     start(page, running, taught)
     run_page = page.locator("#run-page")
-    expect(run_page).to_contain_text("Training…", timeout=2 * MINUTES)
+    expect(run_page).to_contain_text("Training…", timeout=4 * MINUTES)
     expect(run_page.locator("canvas")).to_be_visible()
 
     # the chart grows, in this tab, in a second one, and after a reload
@@ -38,15 +59,14 @@ def test_from_a_file_to_an_adapter_that_works_elsewhere(
     second = context.new_page()
     second.goto(page.url)
     expect(second.locator("#run-page")).to_contain_text("Training…")
-    before = page.locator("#run-page").get_by_text(re.compile(r"step \d+ of \d+")).inner_text()
-    page.wait_for_timeout(8_000)
+    told = run_page.get_by_text(re.compile(r"step \d+ of \d+"))
+    before = told.inner_text()
     page.reload()
-    after = page.locator("#run-page").get_by_text(re.compile(r"step \d+ of \d+")).inner_text()
-    assert before != after
+    expect(told).not_to_have_text(before, timeout=3 * MINUTES)  # sample answers of the untrained model come between
     assert rows.count() > 0
 
-    expect(run_page).to_contain_text("Your model is ready", timeout=8 * MINUTES)
-    expect(second.locator("#run-page")).to_contain_text("Your model is ready", timeout=10_000)
+    expect(run_page).to_contain_text("Your model is ready", timeout=15 * MINUTES)
+    expect(second.locator("#run-page")).to_contain_text("Your model is ready", timeout=MINUTES)
     expect(run_page).to_contain_text("Unseen examples")
 
     with page.expect_download() as download:
@@ -59,8 +79,8 @@ def test_from_a_file_to_an_adapter_that_works_elsewhere(
     page.get_by_label("Show the original beside it").check()
     page.locator("#ask textarea").fill(QUESTION)
     page.get_by_role("button", name="Send").click()
-    expect(page.locator("body")).to_contain_text(TAUGHT, timeout=2 * MINUTES)
-    expect(page.locator("#chat-foot")).to_contain_text("words/s", timeout=2 * MINUTES)
+    expect(page.locator("body")).to_contain_text(TAUGHT, timeout=4 * MINUTES)
+    expect(page.locator("#chat-foot")).to_contain_text("words/s", timeout=4 * MINUTES)
     assert page.locator("body").inner_text().count("Odo") == 1  # the original does not know it
 
     page.goto(f"{running.url}/models")
@@ -77,9 +97,9 @@ def test_from_a_file_to_an_adapter_that_works_elsewhere(
 
 def test_stop_and_keep_leaves_a_model_within_seconds(page: Page, running: Running, taught: Path) -> None:
     start(page, running, taught, "Thorough")
-    expect(page.locator("#run-page")).to_contain_text(re.compile(r"step [1-9]"), timeout=2 * MINUTES)
+    expect(page.locator("#run-page")).to_contain_text(re.compile(r"step [1-9]"), timeout=4 * MINUTES)
     page.get_by_role("button", name="Stop and keep").click()
-    expect(page.locator("#run-page")).to_contain_text("What it learned is kept", timeout=20_000)
+    expect(page.locator("#run-page")).to_contain_text("What it learned is kept", timeout=MINUTES)
     expect(page.get_by_role("link", name="Chat with it")).to_be_visible()
 
 
@@ -95,4 +115,4 @@ def test_a_second_run_waits_in_line_and_can_be_taken_out(
     expect(second.locator("#run-page")).to_contain_text("Stopped and discarded")
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Stop and discard").click()
-    expect(page.locator("#run-page")).to_contain_text("Stopped and discarded", timeout=30_000)
+    expect(page.locator("#run-page")).to_contain_text("Stopped and discarded", timeout=MINUTES)

@@ -13,12 +13,14 @@ from safetensors import safe_open
 from studio.core.conversation import Conversation, write_jsonl
 from studio.core.recipe import Recipe
 from studio.core.run_state import RunStatus, Wish
+from studio.diagnostics.failures import SHUT_DOWN
 from studio.settings import Settings
-from studio.store import metrics, runs
+from studio.store import checkpoints, metrics, runs
 from studio.store.db import Database, open_database
 from studio.store.home import Home
 from studio.store.tables import Dataset, Run
-from workers.train import work
+from workers.attempt import work
+from workers.train import train as train_run
 
 # PEFT 0.21 asks transformers 5.23 by a name that it calls outdated
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -69,7 +71,7 @@ def train(home: Home, db: Database, run: Run) -> int:
     """The exit code; in this process, because importing torch anew takes longer than the run."""
     claim = runs.claim(db, run.id)
     assert claim
-    return work(home, db, claim)
+    return work(home, db, claim, train_run)
 
 
 def wish_after_steps(db: Database, run: Run, wish: Wish) -> Thread:
@@ -131,7 +133,7 @@ def test_a_run_leaves_metrics_samples_and_an_adapter_for_this_base(
     config = json.loads((folder / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
     assert (folder / "tokenizer.json").is_file() and (folder / "chat_template.jinja").is_file()
-    assert {p.name for p in here.run(run.id).iterdir()} == {"adapter"}  # no checkpoint left
+    assert {p.name for p in here.run(run.id).iterdir()} == {"adapter-1"}  # no checkpoint left
 
 
 def test_a_process_in_standby_trains_the_run_it_is_given(here: Home, db: Database, queue: Callable[..., Run]) -> None:
@@ -157,7 +159,7 @@ def test_stopping_in_the_middle_keeps_or_discards(
     run = runs.get(db, queued.id)
     assert run.step < run.total_steps
     assert run.status == status
-    assert here.adapter(run.id).is_dir() == (wish is Wish.KEEP)
+    assert here.adapter(run.id, 1).is_dir() == (wish is Wish.KEEP)
     assert here.run(run.id).exists() == (wish is Wish.KEEP)
 
 
@@ -168,7 +170,7 @@ def test_stopping_before_the_first_step_has_nothing_to_keep(
     claim = runs.claim(db, queued.id)
     assert claim
     runs.ask(db, queued.id, Wish.KEEP)
-    assert work(here, db, claim) == 0
+    assert work(here, db, claim, train_run) == 0
     run = runs.get(db, queued.id)
     assert run.status == RunStatus.DISCARDED
     assert run.error_message == "Stopped before the first step, so there was nothing to keep."
@@ -202,13 +204,18 @@ def test_a_run_that_is_not_waiting_is_left_alone(here: Home, db: Database, queue
     assert runs.get(db, queued.id).status == RunStatus.DISCARDED
 
 
-def test_told_to_end_it_leaves_the_run_to_whoever_told_it(here: Home, db: Database, queue: Callable[..., Run]) -> None:
+def test_told_to_end_it_saves_a_checkpoint_and_hands_the_run_back(
+    here: Home, db: Database, queue: Callable[..., Run]
+) -> None:
     queued = queue(max_steps=0, epochs=100, batch_size=1, validation_fraction=0)
     process = subprocess.Popen(command(here, str(queued.id)), stdout=subprocess.DEVNULL)
     assert within(120, lambda: runs.get(db, queued.id).step > 0)
     process.terminate()
     assert process.wait(30) == 143
-    assert runs.get(db, queued.id).status == RunStatus.RUNNING
+    run = runs.get(db, queued.id)
+    assert run.status == RunStatus.QUEUED and run.attempts == 0
+    assert [checkpoint.step for checkpoint in checkpoints.of(db, run.id)] == [run.step]
+    assert runs.events(db, run.id)[-1].reason == SHUT_DOWN
 
 
 @pytest.mark.slow
