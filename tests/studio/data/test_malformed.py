@@ -242,7 +242,7 @@ def test_broken_documents_end_in_rows_or_a_sentence(tmp_path: Path, name: str) -
     whole = {"a.xlsx": lambda: book(two_sheets), "a.docx": lambda: word("One", "Two"), "a.pdf": lambda: pdf("One")}
     data = whole[name]()
     chance = Random(name)
-    for _ in range(20):
+    for _ in range(10):
         places = sorted(chance.sample(range(len(data)), 2))
         rest = data[places[1] :] if chance.random() < 0.3 else data[places[0] + 3 :]
         check(tmp_path, name, data[: places[0]] + chance.randbytes(chance.randrange(9)) + rest)
