@@ -6,7 +6,7 @@ from fastapi import APIRouter, Body, FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from studio.core.errors import NotFound, StudioError
+from studio.core.errors import DatabaseBusy, NotFound, StudioError
 from studio.services import exports, runs
 from studio.services.context import Studio
 from studio.ui import present
@@ -64,7 +64,7 @@ class _Assets(StaticFiles):
 def _in_words(request: Request, error: Exception) -> Response:
     """A StudioError as the sentence a person reads: JSON for scripts, text in the browser's window."""
     assert isinstance(error, StudioError)
-    status = 404 if isinstance(error, NotFound) else 400
+    status = {NotFound: 404, DatabaseBusy: 503}.get(type(error), 400)
     if request.url.path.startswith("/api/"):
         return JSONResponse({"message": error.message, "hint": error.hint}, status)
     return PlainTextResponse(str(error), status)

@@ -1,8 +1,10 @@
 """The whole site through HTTP, without a browser: its addresses, its errors, and what must not get through."""
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,12 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from studio.core.errors import DatabaseBusy
 from studio.core.run_state import RunStatus
 from studio.services import datasets, runs
 from studio.services.context import Studio
 from studio.store import runs as rows
+from studio.store.db import Database
 from studio.store.tables import Run
 from studio.ui.app import QUEUE_POLL_SECONDS
 from studio.ui.pages.home import received_folder
@@ -116,4 +120,16 @@ def test_the_web_process_holds_nothing_heavy() -> None:
 def test_a_forged_stop_from_another_site_is_refused(browser: TestClient, run: Run) -> None:
     headers: dict[str, Any] = {"origin": "http://evil.example"}
     assert browser.post(f"/api/runs/{run.id}/stop", json={"discard": True}, headers=headers).status_code == 403
+    assert browser.get(f"/api/runs/{run.id}").json()["status"] == RunStatus.QUEUED
+
+
+def test_a_locked_database_is_said_in_words_and_may_be_tried_again(
+    browser: TestClient, run: Run, site_studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(sqlite3.connect(site_studio.home.database)) as other, monkeypatch.context() as impatient:
+        impatient.setattr(site_studio.db, "_engine", Database(site_studio.home.database, wait_seconds=0.1)._engine)
+        other.execute("BEGIN IMMEDIATE")
+        refused = browser.post(f"/api/runs/{run.id}/stop", json={"discard": True})
+        assert refused.status_code == 503
+        assert refused.json() == {"message": DatabaseBusy().message, "hint": DatabaseBusy().hint}
     assert browser.get(f"/api/runs/{run.id}").json()["status"] == RunStatus.QUEUED
