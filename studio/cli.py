@@ -110,10 +110,10 @@ def _settings(options: argparse.Namespace) -> Settings:
         ) from None
 
 
-def _studio(options: argparse.Namespace, **how: Any) -> Any:
+def _studio(options: argparse.Namespace) -> Any:
     from studio.services.context import Studio
 
-    return Studio.open(_settings(options), **how)
+    return Studio.open(_settings(options))
 
 
 def _up(options: argparse.Namespace) -> None:
@@ -140,10 +140,9 @@ def _web(options: argparse.Namespace) -> None:
 
 def _work(options: argparse.Namespace) -> None:
     from studio.jobs.supervisor import consume
-    from studio.store.db import PATIENT_SECONDS
 
     _tether(options)
-    studio = _studio(options, wait_seconds=PATIENT_SECONDS)
+    studio = _studio(options)
     consume(studio.home, studio.db)
 
 

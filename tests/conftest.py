@@ -160,7 +160,7 @@ def _make_adapter(studio: Studio, base_id: str = TINY, seed: int = 1) -> int:
         adapted.save_pretrained(folder)
         AutoTokenizer.from_pretrained(base).save_pretrained(folder)
 
-    folder = studio.home.adapter(run.id)
+    folder = studio.home.adapter(run.id, 1)
     publish(folder, fill)
     weights = folder / "adapter_model.safetensors"
     claim = runs.claim(studio.db, run.id)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from time import monotonic
+from typing import Any
 
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
@@ -35,6 +36,14 @@ class Look:
     def before(self) -> None:
         self._measure(0)
 
+    def state(self) -> dict[str, Any]:
+        """What the next attempt has to know; answers lost in between are simply asked again or left out."""
+        return {"losses": self.losses, "spent": self._spent, "check": self._check_seconds, "ask": self._answer_seconds}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.losses = state["losses"]
+        self._spent, self._check_seconds, self._answer_seconds = state["spent"], state["check"], state["ask"]
+
     def after(self, step: int) -> None:
         if step == 1:
             self._ask(0)  # after the first point is on the chart, with the adapter switched off
@@ -42,6 +51,11 @@ class Look:
             self._measure(step)
             if step == max(self._plan.steps) or self._can_afford_answers():
                 self._ask(step)
+
+    def catch_up(self, step: int) -> None:
+        """Look now if an earlier attempt ended after `step` without looking."""
+        if step in self._plan.steps and step not in self.losses:
+            self.after(step)
 
     def _can_afford_answers(self) -> bool:
         elapsed = monotonic() - self._began

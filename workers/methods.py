@@ -1,7 +1,11 @@
 """From a recipe to adapter layers on a base model."""
 
+from pathlib import Path
+
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from studio.core.errors import RecipeError
@@ -30,6 +34,15 @@ def attach(model: PreTrainedModel, recipe: Recipe, base_name: str) -> PeftModel:
         if parameter.requires_grad:
             parameter.data = parameter.data.to(torch.float32)
     return adapted
+
+
+def begin_from(model: PeftModel, folder: Path) -> None:
+    """Give the fresh adapter the weights of a trained one. Raises RecipeError if they are of another shape."""
+    weights = load_file(folder / "adapter_model.safetensors")
+    fresh = get_peft_model_state_dict(model, save_embedding_layers=False)
+    if {name: w.shape for name, w in weights.items()} != {name: w.shape for name, w in fresh.items()}:
+        raise RecipeError({"rank": "To train on, rank, method and layers must be those of the first run."})
+    set_peft_model_state_dict(model, weights)
 
 
 def peft_config(recipe: Recipe) -> PeftConfig:

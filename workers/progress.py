@@ -4,10 +4,13 @@ The training thread only appends to a buffer. A writer thread empties it once a 
 with the heartbeat, and reads what the user wishes of the run; so a slow disk never holds up a step.
 """
 
+from collections.abc import Callable
 from threading import Event, Lock, Thread
 from time import monotonic
 from types import TracebackType
 from typing import Any
+
+from sqlalchemy.orm import Session
 
 from studio.core.run_state import Phase, Wish
 from studio.store import metrics
@@ -25,14 +28,24 @@ class StopAsked(Exception):
         self.wish = wish
 
 
-class Progress:
-    """Use as a context manager: the writer runs inside it, and the last rows are written when it is left."""
+class Interrupted(Exception):
+    """The process was told to end; the run is to go on in another one."""
 
-    def __init__(self, db: Database, claim: Claim) -> None:
+
+class Progress:
+    """Use as a context manager: the writer runs inside it, and the last rows are written when it is left.
+
+    `phase_seconds` is what earlier attempts spent. `leave` may be set at any time, for example by a signal.
+    """
+
+    def __init__(self, db: Database, claim: Claim, phase_seconds: dict[str, float] | None = None) -> None:
         self.wish: Wish | None = None
-        self.phase_seconds: dict[str, float] = {}
-        self._db, self._claim = db, claim
-        self._lock = Lock()
+        self.leave = False
+        self.phase_seconds = dict(phase_seconds or {})
+        self.claim = claim
+        self._db = db
+        self._activity = 0
+        self._lock, self._writing = Lock(), Lock()
         self._rows: dict[int, dict[str, Any]] = {}
         self._samples: list[dict[str, Any]] = []
         self._columns: dict[str, Any] = {}
@@ -61,16 +74,34 @@ class Progress:
     def discarded(self) -> bool:
         return self.wish is Wish.DISCARD
 
+    @property
+    def ends(self) -> bool:
+        """Whether training is to end at the next step."""
+        return self.leave or self.wish is not None
+
     def check(self) -> None:
-        """Raises Lost if the run is not ours any more, and the writer's error if it could not write."""
+        """To be called whenever training gets on: a supervisor takes a process that never does for stuck.
+
+        Raises Lost if the run is not ours any more, and the writer's error if it could not write.
+        """
+        self._activity += 1
         if self._failure is not None:
             raise self._failure
 
-    def check_wish(self) -> None:
-        """`check`, and StopAsked if the user wants the run to end."""
+    def check_wish(self, keep_later: bool = False) -> None:
+        """`check`, and Interrupted or StopAsked if the process or the run is to end.
+
+        `keep_later`: there will be something to keep, so that wish is for the caller to meet.
+        """
         self.check()
-        if self.wish is not None:
+        if self.leave:
+            raise Interrupted
+        if self.wish is not None and not (keep_later and self.wish is Wish.KEEP):
             raise StopAsked(self.wish)
+
+    def commit(self, write: Callable[[Session], object]) -> None:
+        """`write` and everything told so far, in one transaction, now. Raises Lost."""
+        self._write(write)
 
     def phase(self, phase: Phase) -> None:
         with self._lock:
@@ -122,13 +153,20 @@ class Progress:
                 self._failure = error
                 return
 
-    def _write(self) -> None:
-        with self._lock:
-            rows, self._rows = list(self._rows.values()), {}
-            samples, self._samples = self._samples, []
-            columns, self._columns = self._columns, {}
-        with self._db.writing() as session:
-            wish = report(session, self._claim, **columns)
-            metrics.write(session, self._claim.run_id, rows)
-            metrics.write_samples(session, self._claim.run_id, samples)
-        self.wish = wish
+    def _write(self, more: Callable[[Session], object] | None = None) -> None:
+        """Raises Lost. Waits for minutes if somebody else keeps the database locked."""
+        with self._writing:
+            with self._lock:
+                rows, self._rows = list(self._rows.values()), {}
+                samples, self._samples = self._samples, []
+                columns, self._columns = self._columns, {}
+
+            def write(session: Session) -> Wish | None:
+                wish = report(session, self.claim, activity=self._activity, **columns)
+                metrics.write(session, self.claim.run_id, rows)
+                metrics.write_samples(session, self.claim.run_id, samples)
+                if more:
+                    more(session)
+                return wish
+
+            self.wish = self._db.write_patiently(write)

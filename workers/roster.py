@@ -78,7 +78,7 @@ def _adapted(db: Database, home: Home, run_id: int) -> Choice:
             409,
             "wrong_base",
         )
-    return Choice(f"run-{run_id}", base, fingerprint, adapters.folder(home, run_id))
+    return Choice(f"run-{run_id}", base, fingerprint, adapters.folder(home, adapter))
 
 
 def _base(home: Home, base_id: str) -> BaseModel:

@@ -7,8 +7,8 @@ or, to have a process with everything imported wait for its run (one line on std
     python -m workers.train --standby [--home DIR]
 
 Knows nothing of screens: reads the run from the database, leaves metrics, samples and an adapter.
-Ends with 0 if the run ended as its user wished, with 1 if it failed and the run's row says why, with 143 if it was told
-to end; then the run is left as it is, for whoever told it.
+Ends with 0 if the run ended as its user wished, with 1 if it did not and the run's row says why, with 143 if it was
+told to end: then the run has a checkpoint and waits for another process.
 """
 
 import os
@@ -24,6 +24,7 @@ import logging
 import shutil
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -34,35 +35,37 @@ from typing import Any
 
 from peft import PeftModel
 from peft.utils import get_peft_model_state_dict
-from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerBase, set_seed
 from transformers.utils import logging as transformers_logging
 
+from studio.core.adjustments import Adjustments
 from studio.core.catalog import CATALOG, STARTER
 from studio.core.conversation import read_jsonl
-from studio.core.errors import StudioError
+from studio.core.errors import DiskFull, ModelError, StudioError, is_disk_full
 from studio.core.lifeline import end_with_parent
 from studio.core.recipe import Recipe
 from studio.core.run_state import Phase, RunStatus, Wish
 from studio.data.split import split
-from studio.diagnostics.failures import explain
+from studio.diagnostics.failures import SHUT_DOWN, explain, is_out_of_memory
 from studio.settings import Settings
-from studio.store import base_models, runs
+from studio.store import adapters, base_models, checkpoints, metrics, runs
 from studio.store.artifacts import file_sha256, publish
 from studio.store.base_models import BaseModel
 from studio.store.db import Database, open_database
 from studio.store.home import Home
+from studio.store.locks import Held, exclusive
 from studio.store.runs import Claim, Lost
-from studio.store.tables import Run
-from workers import evaluate, lora, loss, methods
+from studio.store.tables import Checkpoint, Run
+from workers import evaluate, lora, loss, methods, snapshot
 from workers.batches import ByLength
+from workers.checkpoints import Keeper
 from workers.look import Look
 from workers.model import Loaded, attention_for, load_base
 from workers.probe import Machine, probe
-from workers.progress import Progress, StopAsked
+from workers.progress import Interrupted, Progress, StopAsked
 from workers.starter import ensure_base
 from workers.tokens import Encoded, encode, load_tokenizer, pack, require_rows
-from workers.trainer import AnswerTrainer, Watch, arguments, peak_memory_gib
+from workers.trainer import AnswerTrainer, BadLoss, Watch, arguments, peak_memory_gib
 
 ROWS_TOLD = 20  # numbers of skipped rows that the summary lists
 
@@ -74,12 +77,20 @@ class Outcome:
     adapter: dict[str, Any]
 
 
-def train(home: Home, run: Run, progress: Progress) -> Outcome:
-    """The run, from its row in the database to its adapter on disk. Raises StopAsked, Lost or what went wrong."""
+def train(home: Home, db: Database, run: Run, progress: Progress) -> Outcome:
+    """The run, from its row in the database to its adapter on disk, or on from its newest checkpoint.
+
+    Raises StopAsked, Interrupted, Lost or what went wrong.
+    """
     recipe = Recipe.model_validate(run.recipe)
+    adjustments = Adjustments.model_validate(run.adjustments)
     set_seed(recipe.seed)
 
     progress.phase(Phase.LOADING)
+    keeper = Keeper(db, home, progress, recipe.checkpoint_minutes * 60, recipe.checkpoint_steps)
+    checkpoint, damaged = keeper.begin()
+    for broken in damaged:
+        _say(f"The checkpoint of step {broken.step} is damaged; it is left out.")
     machine = probe()
     progress.tell(device=machine.device_name)
     base = ensure_base(home.models, run.base_id, _say)
@@ -91,17 +102,24 @@ def train(home: Home, run: Run, progress: Progress) -> Outcome:
         to_learn, held_back = split(conversations, recipe.validation_fraction, recipe.seed)
         encoded, checked = (encode(tokenizer, part, recipe.max_length) for part in (to_learn, held_back))
         require_rows(encoded, recipe.max_length)
-        progress.check_wish()
+        progress.check_wish(keep_later=checkpoint is not None)
         rows = pack(encoded.rows, recipe.max_length) if recipe.packing else encoded.rows
         longest = max(len(row.ids) for row in [*rows, *checked.rows])
         loaded = load_base(base, recipe.bits, machine, attention_for(longest, machine))
-        progress.check_wish()
+        progress.check_wish(keep_later=checkpoint is not None)
         fingerprint = reading.result()
     if loaded.notice:
         _say(loaded.notice)
-    progress.tell(base_fingerprint=fingerprint, notice=loaded.notice or None)
+    if run.base_fingerprint not in (None, fingerprint):
+        raise ModelError(
+            f"The files of {base.name} have changed since this run began, so it cannot go on with them.",
+            "Put the former files back, or start the run anew.",
+        )
+    progress.tell(base_fingerprint=fingerprint, notice=_notice(loaded, checkpoint, damaged))
     loss.install(loaded.model)
     model = methods.attach(loaded.model, recipe, _public_name(base))
+    if run.parent_id is not None:
+        methods.begin_from(model, adapters.whole(db, home, run.parent_id, fingerprint))
     autocast = not lora.speed_up(model)
 
     total_steps = recipe.steps(len(rows))
@@ -110,44 +128,72 @@ def train(home: Home, run: Run, progress: Progress) -> Outcome:
     an_epoch = recipe.model_copy(update={"epochs": 1, "max_steps": 0}).steps(len(rows))
     plan = evaluate.plan(checked.rows, total_steps, sum(batches.lengths) * total_steps // an_epoch)
     look = Look(model, tokenizer, plan, held_back, progress, _say)
-    settings = arguments(recipe, machine, total_steps, home.run(run.id), autocast)
-    trainer = AnswerTrainer(model, rows, tokenizer.pad_token_id or 0, settings, batches)
-    trainer.add_callback(Watch(progress, trainer.tally, total_steps, look, machine))
-    progress.check_wish()
+    gentle = recipe.model_copy(update={"learning_rate": recipe.learning_rate * adjustments.learning_rate_factor})
+    settings = arguments(gentle, machine, total_steps, home.run(run.id), autocast)
+    trainer = AnswerTrainer(model, rows, tokenizer.pad_token_id or 0, settings, batches, adjustments.micro_batch)
+    watch = Watch(progress, trainer, total_steps, look, keeper, machine)
+    trainer.add_callback(watch)
+    keeper.require_room(trainer.state_bytes())
 
-    progress.phase(Phase.CHECKING)
-    look.before()
+    if checkpoint is None:
+        progress.commit(lambda session: metrics.forget_after(session, run.id, -1))
+        progress.check_wish()
+        progress.phase(Phase.CHECKING)
+        look.before()
+    else:
+        folder = home.path / checkpoint.path
+        watch.restore(trainer.read_state(folder)["watch"])
+        progress.tell(step=checkpoint.step)
+        progress.commit(lambda session: metrics.forget_after(session, run.id, checkpoint.step))
+        _say(f"Going on from step {checkpoint.step}.")
 
-    progress.phase(Phase.TRAINING)
-    learning = methods.trainable_parameters(model)
-    _say(f"Training {learning:,} parameters: {total_steps} steps on {len(encoded.rows)} examples.")
-    gc.collect()
-    gc.freeze()  # the libraries' hundred thousands of objects stay; collections need not walk them at every step
-    trainer.train()
-    progress.check()
-    steps = trainer.state.global_step
-    if progress.wish and (progress.discarded or steps == 0):
-        raise StopAsked(progress.wish)
+    if progress.wish is Wish.KEEP and checkpoint is not None:
+        trainer.take_weights()  # nothing more is to be learned, only to be kept
+        steps = checkpoint.step
+    else:
+        progress.check_wish(keep_later=checkpoint is not None)
+        progress.phase(Phase.TRAINING)
+        learning = methods.trainable_parameters(model)
+        _say(f"Training {learning:,} parameters: {total_steps} steps on {len(encoded.rows)} examples.")
+        gc.collect()
+        gc.freeze()  # the libraries' hundred thousands of objects stay; collections need not walk them at every step
+        trainer.train(resume_from_checkpoint=str(folder) if checkpoint else None)
+        progress.check()
+        steps = trainer.state.global_step
+        if steps < total_steps:
+            if steps and not progress.discarded:
+                watch.save(steps)
+            if progress.wish is not Wish.KEEP or steps == 0:
+                progress.check_wish()
 
     progress.phase(Phase.SAVING)
-    folder = home.adapter(run.id)
-    publish(folder, lambda partial: _fill(partial, model, tokenizer, base, fingerprint))
+    target = home.adapter(run.id, progress.claim.fence)
+    publish(target, lambda partial: _fill(partial, model, tokenizer, base, fingerprint))
     progress.end_phase()
-    if progress.discarded:  # it came while saving
-        raise StopAsked(Wish.DISCARD)
     _say("Saved the adapter.")
-    weights = folder / "adapter_model.safetensors"
+    weights = target / "adapter_model.safetensors"
     return Outcome(
         RunStatus.STOPPED if steps < total_steps else RunStatus.SUCCEEDED,
-        _summary(trainer, look, machine, loaded, encoded, checked),
+        _summary(trainer, steps, look, keeper, machine, loaded, encoded, checked),
         {
-            "path": str(folder.relative_to(home.path)),
+            "path": str(target.relative_to(home.path)),
             "sha256": file_sha256(weights),
             "size_bytes": weights.stat().st_size,
             "base_id": run.base_id,
             "base_fingerprint": fingerprint,
         },
     )
+
+
+def _notice(loaded: Loaded, checkpoint: Checkpoint | None, damaged: list[Checkpoint]) -> str | None:
+    """What the user should know of how this attempt begins."""
+    told = [loaded.notice] if loaded.notice else []
+    if damaged:
+        where = (
+            f"training goes on from the one before, step {checkpoint.step}" if checkpoint else "training starts again"
+        )
+        told.append(f"The newest checkpoint (step {damaged[0].step}) was damaged on the disk, so {where}.")
+    return " ".join(told) or None
 
 
 def _fill(
@@ -157,7 +203,7 @@ def _fill(
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
     weights = {name: tensor.contiguous().cpu() for name, tensor in state.items()}
     about = {"format": "pt", "base_fingerprint": fingerprint, "base_id": _public_name(base)}
-    save_file(weights, folder / "adapter_model.safetensors", metadata=about)
+    snapshot.save_tensors(weights, folder / "adapter_model.safetensors", about)
     config = model.peft_config["default"]
     config.inference_mode = True
     config.save_pretrained(str(folder))
@@ -171,13 +217,20 @@ def _public_name(base: BaseModel) -> str:
 
 
 def _summary(
-    trainer: AnswerTrainer, look: Look, machine: Machine, loaded: Loaded, encoded: Encoded, checked: Encoded
+    trainer: AnswerTrainer,
+    steps: int,
+    look: Look,
+    keeper: Keeper,
+    machine: Machine,
+    loaded: Loaded,
+    encoded: Encoded,
+    checked: Encoded,
 ) -> dict[str, Any]:
     tally, losses = trainer.tally, look.losses
     best = min(losses, key=losses.__getitem__) if losses else None
     seconds = sum(tally.step_seconds)
     return {
-        "steps": trainer.state.global_step,
+        "steps": steps,
         "tokens": tally.tokens,
         "learned_tokens": tally.learned_tokens,
         "tokens_per_second": round(tally.tokens / seconds, 1) if seconds else None,
@@ -193,6 +246,7 @@ def _summary(
             "last": losses[max(losses)] if losses else None,
             "best_step": best,
         },
+        "checkpoints": {"count": keeper.count, "seconds": round(keeper.seconds_spent, 3)},
         "skipped": {
             "cut": _told(encoded.cut + checked.cut),
             "nothing_to_learn": _told(encoded.left_out + checked.left_out),
@@ -205,44 +259,105 @@ def _told(numbers: list[int]) -> dict[str, Any]:
 
 
 def work(home: Home, db: Database, claim: Claim) -> int:
-    """Train the claimed run and write its end, whatever it is. Returns the process's exit code."""
+    """Train the claimed run and write where it goes from here, whatever happens. Returns the process's exit code."""
     run = runs.get(db, claim.run_id)
     _say(f"Run {run.id}, “{run.name}”.")
+    progress = Progress(db, claim, run.phase_seconds)
+    before = signal.signal(signal.SIGTERM, lambda *_: setattr(progress, "leave", True)) if _in_main_thread() else None
     try:
-        with Progress(db, claim) as progress:
-            outcome = train(home, run, progress)
+        with progress:
+            outcome = train(home, db, run, progress)
         if not runs.finish(db, claim, outcome.status, outcome.summary, outcome.adapter):
-            raise Lost
+            return _not_finished(home, db, claim)
+        checkpoints.sweep(db, home, run.id)
     except Lost:
-        _say("The run was given to another process, or has ended. This one stops.")
-        return 1
+        return _lost(home, claim)
     except StopAsked as stop:
-        return _discard(home, db, claim, stop.wish)
+        return _pause(db, claim) if stop.wish is Wish.PAUSE else _discard(home, db, claim, stop.wish)
+    except Interrupted:
+        _say("Told to end. The run goes on in another process.")
+        runs.put_back(db, claim, SHUT_DOWN)
+        return 143
     except Exception as error:
-        return _fail(db, claim, error)
+        return _meet(home, db, run, claim, error)
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
     _say(f"Done: {outcome.status}.")
+    return 0
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _not_finished(home: Home, db: Database, claim: Claim) -> int:
+    """The adapter was there, and the run's row says otherwise: discarded at the last moment, or given away."""
+    if runs.get(db, claim.run_id).wish == Wish.DISCARD and runs.move(
+        db, claim.run_id, RunStatus.DISCARDED, "by the user", claim.fence
+    ):
+        return _cleared(home, claim)
+    return _lost(home, claim)
+
+
+def _lost(home: Home, claim: Claim) -> int:
+    _say("The run was given to another process, or has ended. This one stops.")
+    shutil.rmtree(home.adapter(claim.run_id, claim.fence), ignore_errors=True)
+    return 1
+
+
+def _pause(db: Database, claim: Claim) -> int:
+    _say("Paused, as wished.")
+    runs.move(db, claim.run_id, RunStatus.PAUSED, "by the user", claim.fence)
     return 0
 
 
 def _discard(home: Home, db: Database, claim: Claim, wish: Wish) -> int:
     early = "Stopped before the first step, so there was nothing to keep." if wish is Wish.KEEP else None
     _say(early or "Stopped and discarded, as wished.")
-    runs.move(
-        db, claim.run_id, RunStatus.DISCARDED, f"wish: {wish}", claim.fence, error_message=early, seconds_left=None
-    )
+    if runs.move(db, claim.run_id, RunStatus.DISCARDED, "by the user", claim.fence, error_message=early):
+        return _cleared(home, claim)
+    return _lost(home, claim)
+
+
+def _cleared(home: Home, claim: Claim) -> int:
     shutil.rmtree(home.run(claim.run_id), ignore_errors=True)
     return 0
 
 
-def _fail(db: Database, claim: Claim, error: Exception) -> int:
-    message, hint = explain(error)
+def _meet(home: Home, db: Database, run: Run, claim: Claim, error: Exception) -> int:
+    """Trouble in training: go on with something changed where that may help, wait where the user must act, or fail."""
     detail = traceback.format_exc()
     print(detail, flush=True)
-    _say(f"Failed. {message} {hint}".strip())
-    runs.move(
-        db, claim.run_id, RunStatus.FAILED, message, claim.fence,
-        error_message=message, error_hint=hint, error_detail=detail, seconds_left=None,
-    )  # fmt: skip
+    message, hint = explain(error)
+    recipe, adjustments = Recipe.model_validate(run.recipe), Adjustments.model_validate(run.adjustments)
+    run = runs.get(db, run.id)
+    saved = checkpoints.of(db, run.id)
+    where = f"from step {saved[0].step:,}" if saved else "from the start"
+    if is_disk_full(error) or isinstance(error, DiskFull):
+        _say(f"Paused. {message} {hint}")
+        runs.move(db, run.id, RunStatus.PAUSED, message, claim.fence, error_message=message, error_hint=hint)
+        return 1
+    if is_out_of_memory(error) and (changed := adjustments.after_out_of_memory(recipe.batch_size)):
+        told = (
+            f"Memory ran out at step {run.step:,}. Training goes on {where} with fewer examples in memory at once "
+            f"({changed.micro_batch}); each step learns from as many as before."
+        )
+    elif isinstance(error, BadLoss) and (changed := adjustments.after_bad_loss()):
+        told = f"{error.message} Training goes on {where} with a third of the learning rate."
+    elif isinstance(error, BadLoss) and saved:
+        told = f"{error.message} That was with the gentler learning rate, so what was learned up to there is kept."
+        runs.put_back(db, claim, told, wish=Wish.KEEP)
+        return 1
+    else:
+        _say(f"Failed. {message} {hint}".strip())
+        runs.move(
+            db, run.id, RunStatus.FAILED, message, claim.fence,
+            error_message=message, error_hint=hint, error_detail=detail,
+        )  # fmt: skip
+        return 1
+    _say(told)
+    runs.put_back(db, claim, told, adjustments=changed.model_dump())
     return 1
 
 
@@ -307,11 +422,18 @@ def main(given: list[str] | None = None) -> int:
     if options.log:
         _log_to(home.log(options.run))
     db = open_database(home.database)
-    claim = Claim(options.run, options.fence) if options.fence is not None else runs.claim(db, options.run)
-    if claim is None:
-        _say(f"Run {options.run} is not waiting to be trained.")
+    if options.fence is not None:
+        return work(home, db, Claim(options.run, options.fence))
+    try:
+        with exclusive(home.lock("device"), wait=False):
+            claim = runs.claim(db, options.run)
+            if claim is not None:
+                return work(home, db, claim)
+    except Held:
+        _say("Another run is being trained on this computer. Wait for its end.")
         return 1
-    return work(home, db, claim)
+    _say(f"Run {options.run} is not waiting to be trained.")
+    return 1
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""transformers' Trainer with our batches and without what we don't use, and the callback that reports on it."""
+"""transformers' Trainer with our batches and checkpoints, and the callback that reports on it."""
 
 import math
 import resource
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from time import monotonic
@@ -16,15 +17,19 @@ from peft import PeftModel
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import SchedulerType
 
 from studio.core.errors import StudioError
 from studio.core.recipe import Recipe
+from studio.core.run_state import Wish
+from workers import snapshot
 from workers.batches import ByLength, collate
+from workers.checkpoints import Keeper
 from workers.look import Look
 from workers.probe import GIB, Machine
-from workers.progress import Progress, StopAsked
+from workers.progress import Interrupted, Progress, StopAsked
 from workers.tokens import Row
 
 SMOOTHING = 0.1  # weight of the newest step in the seconds per step that the time left is reckoned from
@@ -46,16 +51,36 @@ class Tally:
         return median(self.step_seconds[2:] or self.step_seconds or [0.0])
 
 
+class BadLoss(StudioError):
+    """The loss is not a number any more."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(
+            f"The loss stopped being a number at step {step}: the corrections were too large.",
+            "Choose a smaller learning rate, for example a third of this one, and start again.",
+        )
+
+
 class AnswerTrainer(Trainer):
-    """Trains on rows of tokens, grouped by length; evaluates, logs and saves nothing by itself."""
+    """Trains on rows of tokens, grouped by length; evaluates, logs and saves nothing by itself.
+
+    A batch goes through the model in pieces of `micro_batch` rows if that is given; the step stays the same.
+    """
 
     def __init__(
-        self, model: PeftModel, rows: Sequence[Row], pad: int, args: TrainingArguments, batches: ByLength
+        self,
+        model: PeftModel,
+        rows: Sequence[Row],
+        pad: int,
+        args: TrainingArguments,
+        batches: ByLength,
+        micro_batch: int | None = None,
     ) -> None:
         super().__init__(model=model, args=args)
         self.remove_callback(PrinterCallback)
-        self.rows, self.pad, self.batches = rows, pad, batches
+        self.rows, self.pad, self.batches, self.micro_batch = rows, pad, batches, micro_batch
         self.tally = Tally()
+        self._restored: dict[str, Any] = {}
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         return DataLoader(self.rows, batch_sampler=self.batches, collate_fn=self._collate)  # type: ignore[arg-type]
@@ -70,12 +95,91 @@ class AnswerTrainer(Trainer):
         self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
         tokens, learned = inputs.pop("counts")
+        rows = len(inputs["input_ids"])
+        size = self.micro_batch or rows
+        losses = [
+            super(AnswerTrainer, self).training_step(
+                model, {name: part[start : start + size] for name, part in inputs.items()}, num_items_in_batch
+            )
+            for start in range(0, rows, size)
+        ]
         self.tally.tokens += tokens
         self.tally.learned_tokens += learned
-        return super().training_step(model, inputs, num_items_in_batch)
+        return torch.stack(losses).sum() if len(losses) > 1 else losses[0]
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         return 0  # nobody reads it, and counting the model's parameters at every step takes longer than the optimizer
+
+    @property
+    def _learner(self) -> torch.nn.Module:
+        assert isinstance(self.model, torch.nn.Module)
+        return self.model
+
+    def is_sound(self) -> bool:
+        """Whether every weight that learns is still a number."""
+        return snapshot.are_finite(self._learner)
+
+    def write_state(self, folder: Path, **more: Any) -> None:
+        """All that `train(resume_from_checkpoint=folder)` needs to go on exactly, and `more` for `read_state`."""
+        assert self.optimizer is not None and self.lr_scheduler is not None
+        self.state.log_history.clear()  # the database has it
+        self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
+        scaler = self.accelerator.scaler
+        snapshot.save(
+            folder,
+            {
+                "weights": snapshot.learning_weights(self._learner),
+                "optimizer": self.optimizer.state_dict(),
+                "scheduler": self.lr_scheduler.state_dict(),
+                "scaler": scaler.state_dict() if scaler else {},
+                "random": snapshot.random_numbers(),
+                "tally": asdict(self.tally),
+                **more,
+            },
+        )
+
+    def read_state(self, folder: Path) -> dict[str, Any]:
+        """The state in `folder`, taken over by the trainer when it trains from there."""
+        self._restored = snapshot.load(folder)
+        self.tally = Tally(**self._restored["tally"])
+        return self._restored
+
+    def take_weights(self) -> None:
+        """Put the weights of the state that was read into the model, to keep them without training on."""
+        snapshot.restore_weights(self._learner, self._restored["weights"])
+
+    def state_bytes(self) -> int:
+        """About what `write_state` will take: the weights that learn and two moments of each."""
+        return 3 * sum(w.nbytes for w in snapshot.learning_weights(self._learner).values())
+
+    # what transformers calls when it goes on from a checkpoint, each in its own good time
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        self.take_weights()
+        self.batches.epoch = TrainerState.load_from_json(
+            str(Path(resume_from_checkpoint) / TRAINER_STATE_NAME)
+        ).global_step // -(-len(self.batches) // self.args.gradient_accumulation_steps)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        assert self.optimizer is not None and self.lr_scheduler is not None
+        wanted = [group["initial_lr"] for group in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(self._restored["optimizer"])
+        groups = self.optimizer.param_groups
+        for group, rate in zip(groups, wanted, strict=True):  # it may have become gentler since
+            group["lr"] *= rate / group["initial_lr"]
+            group["initial_lr"] = rate
+        now = {"base_lrs": wanted, "_last_lr": [group["lr"] for group in groups]}
+        self.lr_scheduler.load_state_dict(self._restored["scheduler"] | now)
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None and self._restored["scaler"]:
+            self.accelerator.scaler.load_state_dict(self._restored["scaler"])
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            snapshot.restore_random_numbers(self._restored["random"])
 
 
 def arguments(recipe: Recipe, machine: Machine, total_steps: int, folder: Path, autocast: bool) -> TrainingArguments:
@@ -107,35 +211,40 @@ def arguments(recipe: Recipe, machine: Machine, total_steps: int, folder: Path, 
 class Watch(TrainerCallback):
     """Reports every step, looks at the model when `look` wants to, and ends training when the user wishes."""
 
-    def __init__(self, progress: Progress, tally: Tally, total_steps: int, look: Look, machine: Machine) -> None:
-        self.progress, self.tally, self.total_steps, self.look, self.machine = (
-            progress,
-            tally,
-            total_steps,
-            look,
-            machine,
-        )
+    def __init__(
+        self, progress: Progress, trainer: AnswerTrainer, total_steps: int, look: Look, keeper: Keeper, machine: Machine
+    ) -> None:
+        self.progress, self.trainer, self.total_steps = progress, trainer, total_steps
+        self.look, self.keeper, self.machine = look, keeper, machine
+        self._elapsed = 0.0  # of earlier attempts
         self._began = monotonic()
         self._step_began = 0.0
         self._tokens_before = 0
         self._smooth = 0.0
 
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
-        self._began = monotonic()
+    @property
+    def tally(self) -> Tally:
+        return self.trainer.tally
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._began = monotonic() - self._elapsed
+        with suppress(StopAsked, Interrupted):  # the first step sees it too
+            self.look.catch_up(state.global_step)
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
         self._step_began, self._tokens_before = monotonic(), self.tally.tokens
 
     def on_substep_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.progress.check()
-        control.should_training_stop = self.progress.wish is not None
+        # in the middle of a step nothing can be saved to go on from exactly, so the others wait for its end
+        control.should_training_stop = self.progress.wish is Wish.DISCARD
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         seconds = monotonic() - self._step_began
         self.tally.step_seconds.append(seconds)
         self._smooth = seconds if state.global_step <= 2 else self._smooth + SMOOTHING * (seconds - self._smooth)
         self.progress.check()
-        control.should_training_stop |= self.progress.wish is not None
+        control.should_training_stop |= self.progress.ends
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **about: Any) -> None:
         logs: dict[str, float] = about["logs"]
@@ -143,10 +252,7 @@ class Watch(TrainerCallback):
             return  # the Trainer's own closing words
         step, loss = state.global_step, logs["loss"]
         if not math.isfinite(loss):
-            raise StudioError(
-                f"The loss stopped being a number at step {step}: the corrections were too large.",
-                "Choose a smaller learning rate, for example a third of this one, and start again.",
-            )
+            raise BadLoss(step)
         if self.tally.first_loss is None:
             self.tally.first_loss = loss
         self.tally.last_loss = loss
@@ -165,10 +271,24 @@ class Watch(TrainerCallback):
             step=step, seconds_left=self._smooth * (self.total_steps - step) + self.look.seconds_left(step)
         )
         try:
-            if self.progress.wish is None:
+            if not self.progress.ends:
                 self.look.after(step)
-        except StopAsked:
+                if self.keeper.due(step):
+                    self.save(step)
+        except (StopAsked, Interrupted):
             control.should_training_stop = True
+
+    def save(self, step: int) -> None:
+        """A checkpoint, unless what was learned is broken: then the last one is the better place to go on from."""
+        if self.trainer.is_sound():
+            seen = {"look": self.look.state(), "elapsed": monotonic() - self._began, "smooth": self._smooth}
+            self.keeper.save(
+                step, self.trainer.state_bytes(), lambda folder: self.trainer.write_state(folder, watch=seen)
+            )
+
+    def restore(self, seen: dict[str, Any]) -> None:
+        self.look.restore(seen["look"])
+        self._elapsed, self._smooth = seen["elapsed"], seen["smooth"]
 
 
 def memory_gib(device: str) -> float:

@@ -72,7 +72,7 @@ def main() -> None:
         ]
         environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
         plain_command = [sys.executable, str(Path(__file__).with_name("plain.py"))]
-        plain_command += [str(options.models / STARTER), str(home.adapter(1))]
+        plain_command += [str(options.models / STARTER), str(home.adapter(1, 1))]
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True, "env": environment, "cwd": ROOT}
         with subprocess.Popen(plain_command, stdin=subprocess.PIPE, **pipes) as plain:
             _line(plain)
@@ -104,7 +104,7 @@ def _make_runs(home: Home, db: Database) -> None:
         )
         claim = runs.claim(db, run.id)
         assert claim
-        target = home.adapter(run.id)
+        target = home.adapter(run.id, 1)
         publish(target, lambda partial, made=made: [path.rename(partial / path.name) for path in made.iterdir()])
         adapter = {
             "path": str(target.relative_to(home.path)),

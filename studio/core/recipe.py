@@ -121,6 +121,20 @@ class Recipe(BaseModel):
         title="Held back to check",
         description=f"Share of the examples kept unseen, to check progress (at most {MAX_VALIDATION_ROWS}).",
     )
+    checkpoint_minutes: float = Field(
+        2.0,
+        gt=0,
+        le=120,
+        title="Minutes between checkpoints",
+        description="After a power cut at most this much is trained again.",
+    )
+    checkpoint_steps: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        title="Steps between checkpoints",
+        description="Saves after so many steps too. 0 means by time alone.",
+    )
     seed: int = Field(
         42, ge=0, le=2**31 - 1, title="Seed", description="The same seed, data and settings give the same run."
     )

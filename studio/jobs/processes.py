@@ -20,7 +20,7 @@ from studio.store.locks import Held, exclusive
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _RESTARTS_A_MINUTE = 5
-_END_SECONDS = 15
+_END_SECONDS = 40  # longer than a training process has to save a checkpoint
 _START_SECONDS = 120
 
 

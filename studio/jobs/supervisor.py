@@ -1,7 +1,8 @@
 """Runs training processes: claim a run, start its process, watch it, and account for it when it ends without a word.
 
 One run trains at a time on a device, whoever asks: the consumer (`studio work`) or a waiting command line. The
-worker itself writes the good ends; the supervisor writes only the abnormal ones.
+worker itself writes the good ends; the supervisor writes only the abnormal ones. A training process shares its
+supervisor's lock on the device, so nobody starts another one while either of the two lives.
 """
 
 import json
@@ -11,31 +12,57 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
+from studio.core.adjustments import Adjustments
+from studio.core.errors import DatabaseBusy
+from studio.core.recipe import Recipe
 from studio.core.run_state import RunStatus, Wish
-from studio.diagnostics.failures import explain_exit
+from studio.diagnostics import memory
+from studio.diagnostics.failures import SHUT_DOWN, ended_from_outside, explain_exit
 from studio.jobs.queue import Doorbell
 from studio.store import runs
 from studio.store.db import Database
 from studio.store.home import Home
-from studio.store.locks import Held, exclusive
+from studio.store.locks import Held, Lock, exclusive
+from studio.store.runs import Death
+from studio.store.tables import Run
 
-DISCARD_GRACE_SECONDS = 10  # after that a trainer that was told to discard is ended
-HEARTBEAT_LOST_SECONDS = 30
+TRAINER = (sys.executable, "-m", "workers.train", "--standby")
 RECONCILE_SECONDS = 10
-_WATCH_SECONDS = 0.2
+_POLL_SECONDS = 0.2
+_LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds after which a supervisor acts."""
+
+    heartbeat: float = 25  # without a sign of life the process is ended and the run goes on in another
+    stall: float = 900  # the same where it lives but gets nowhere: loading a big model from a slow disk takes long
+    discard: float = 10  # to obey a wish to discard
+    goodbye: float = 20  # to save a checkpoint when the studio closes
 
 
 class Supervisor:
     """`standby` keeps one training process ready with its imports done, so that a run starts in a second."""
 
-    def __init__(self, home: Home, db: Database, standby: bool = False) -> None:
-        self._home = home
-        self._db = db
-        self._keeps_standby = standby
+    def __init__(
+        self,
+        home: Home,
+        db: Database,
+        standby: bool = False,
+        trainer: Sequence[str] = TRAINER,
+        patience: Patience | None = None,
+    ) -> None:
+        self._home, self._db = home, db
+        self._keeps_standby, self._trainer, self._patience = standby, trainer, patience or Patience()
         self._ready: subprocess.Popen[str] | None = None
         self._closing = threading.Event()
+        self._busy = threading.Lock()
+        self._device = Lock(home.lock("device"))
         self.prepare()
 
     def prepare(self) -> None:
@@ -43,28 +70,49 @@ class Supervisor:
         if self._keeps_standby and self._ready is None and not self._closing.is_set():
             self._ready = self._spawn()
 
+    def work_off(self) -> None:
+        """Train the runs that wait, one after the other, until none is left."""
+        while not self._closing.is_set() and (run_id := runs.next_in_line(self._db)) is not None:
+            with suppress(Held):  # the supervisor closes
+                self.execute(run_id)
+
     def execute(self, run_id: int, wait_for_device: bool = True) -> bool:
-        """Train run `run_id` to its end; False if it is not waiting any more.
+        """Train run `run_id` until it ends or is interrupted; False if it is not waiting any more.
 
         Raises Held if another process trains on this device and `wait_for_device` is off.
         """
-        with exclusive(self._home.lock("device"), wait=wait_for_device):
+        with self._busy, self._device_held(wait_for_device):
             claim = None if self._closing.is_set() else runs.claim(self._db, run_id)
             if claim is None:
                 return False
+            killed_before = memory.kills_so_far()
             process = self._take()
             _tell(process, json.dumps({"run": claim.run_id, "fence": claim.fence}) + "\n")
-            self._watch(process, claim)
-            self._account(process, claim)
+            death = self._watch(process, claim)
+            self._account(process, claim, death, memory.kills_so_far() > killed_before)
         self.prepare()
         return True
 
     def close(self) -> None:
-        """End whatever runs; a run in training is marked as interrupted by its watcher."""
+        """End whatever runs, after a checkpoint: the run goes back to the line. Returns when that is done."""
         self._closing.set()
         if self._ready:
             _tell(self._ready, "")
-            _end(self._ready)
+            _end(self._ready, seconds=5)
+        with self._busy:
+            self._device.close()
+
+    @contextmanager
+    def _device_held(self, wait: bool) -> Iterator[None]:
+        """Raises Held; if `wait`, only when the supervisor closes meanwhile."""
+        while True:
+            try:
+                with self._device.held(wait=False):
+                    yield
+                return
+            except Held:
+                if not wait or self._closing.wait(_POLL_SECONDS):
+                    raise
 
     def _take(self) -> subprocess.Popen[str]:
         ready, self._ready = self._ready, None
@@ -73,73 +121,119 @@ class Supervisor:
     def _spawn(self) -> subprocess.Popen[str]:
         with (self._home.logs / "trainer.log").open("ab") as log:  # until the worker opens the run's own
             return subprocess.Popen(
-                [sys.executable, "-m", "workers.train", "--standby", "--parent", str(os.getpid())],
+                [*self._trainer, "--parent", str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 text=True,
                 start_new_session=True,
+                pass_fds=(self._device.descriptor,),
                 env=os.environ | self._home.environment | {"OMP_WAIT_POLICY": "PASSIVE"},
             )
 
-    def _watch(self, process: subprocess.Popen[str], claim: runs.Claim) -> None:
-        """Until the process ends; ends it itself if the studio closes or it does not obey."""
+    def _watch(self, process: subprocess.Popen[str], claim: runs.Claim) -> Death | None:
+        """Until the process ends; ends it itself if the studio closes, it does not obey, or it is stuck.
+
+        Returns why in the last case.
+        """
+        pulse = _Pulse(self._patience)
         asked_at: float | None = None
         looked_at = 0.0
         while process.poll() is None:
             if self._closing.is_set():
-                _end(process)
-                return
-            if time.monotonic() - looked_at > 1:
+                _end(process, self._patience.goodbye)
+                return None
+            if time.monotonic() - looked_at > _LOOK_SECONDS:
                 looked_at = time.monotonic()
-                if runs.get(self._db, claim.run_id).wish == Wish.DISCARD:
+                run = self._look(claim.run_id)
+                if run is not None and run.wish == Wish.DISCARD:
                     asked_at = asked_at or looked_at
-                    if looked_at - asked_at > DISCARD_GRACE_SECONDS:
-                        _end(process)
-                        return
-            time.sleep(_WATCH_SECONDS)
+                    if looked_at - asked_at > self._patience.discard:
+                        _end(process, seconds=5)
+                        return None
+                if run is not None and (death := pulse.judge(run)):
+                    _end(process, seconds=0)
+                    return death
+            time.sleep(_POLL_SECONDS)
+        return None
 
-    def _account(self, process: subprocess.Popen[str], claim: runs.Claim) -> None:
+    def _look(self, run_id: int) -> Run | None:
+        """The run's row; None while the database is locked, when nobody's heartbeat can be seen."""
+        try:
+            with self._db.writing():  # reading alone would not show that the process could not write
+                pass
+            return runs.get(self._db, run_id)
+        except DatabaseBusy:
+            return None
+
+    def _account(self, process: subprocess.Popen[str], claim: runs.Claim, death: Death | None, killed: bool) -> None:
         run = runs.get(self._db, claim.run_id)
         if run.status != RunStatus.RUNNING or run.fence != claim.fence:
             return
-        if run.wish == Wish.DISCARD:
-            runs.move(self._db, run.id, RunStatus.DISCARDED, "ended by the supervisor", claim.fence)
+        if self._closing.is_set() and run.wish is None:
+            runs.put_back(self._db, claim, SHUT_DOWN)
             return
-        message, hint = INTERRUPTED if self._closing.is_set() else explain_exit(process.returncode)
-        runs.move(self._db, run.id, RunStatus.FAILED, message, claim.fence, error_message=message, error_hint=hint)
+        code = process.returncode
+        memory_ran_out = killed and code == -signal.SIGKILL and death is None
+        if memory_ran_out and run.wish is None:
+            batch_size = Recipe.model_validate(run.recipe).batch_size
+            if changed := Adjustments.model_validate(run.adjustments).after_out_of_memory(batch_size):
+                told = (
+                    f"The computer ended training because memory ran out at step {run.step:,}. Nothing is lost: it "
+                    f"goes on with fewer examples in memory at once ({changed.micro_batch})."
+                )
+                runs.put_back(self._db, claim, told, adjustments=changed.model_dump())
+                return
+        message, hint = explain_exit(code, memory_ran_out)
+        runs.account_for(
+            self._db, run.id, claim.fence, death or Death(message, hint, own_fault=not ended_from_outside(code))
+        )
 
 
-INTERRUPTED = (
-    "The studio was shut down while this run was training.",
-    "Your data and settings are kept: press “Train again”.",
-)
+class _Pulse:
+    """Whether a training process lives and gets on, from what its row shows at every look.
+
+    It counts looks, not the time of a clock: a computer that slept, or a clock that was set, ends nobody.
+    """
+
+    def __init__(self, patience: Patience) -> None:
+        self._most = {"heartbeat": patience.heartbeat / _LOOK_SECONDS, "stall": patience.stall / _LOOK_SECONDS}
+        self._seen: dict[str, object] = {}
+        self._same = {"heartbeat": 0, "stall": 0}
+
+    def judge(self, run: Run) -> Death | None:
+        for name, sign in (("heartbeat", run.heartbeat_at), ("stall", (run.activity, run.phase, run.step))):
+            self._same[name] = self._same[name] + 1 if self._seen.get(name) == sign else 0
+            self._seen[name] = sign
+        if self._same["heartbeat"] > self._most["heartbeat"]:
+            return Death("The training process stopped answering.", "Let it go on from its page.", own_fault=False)
+        if self._same["stall"] > self._most["stall"]:
+            return Death("Training got stuck.", "If it gets stuck there again, the log tells the details.")
+        return None
+
+
+CRASHED = Death("The studio ended while this run was training.", "Let it go on from its page.", own_fault=False)
 
 
 def reconcile(home: Home, db: Database, doorbell: Doorbell) -> None:
     """Make the truth and the world agree: runs whose process is gone, and waiting runs whose ring was lost."""
-    try:
-        with exclusive(home.lock("device"), wait=False):
-            for run in runs.with_status(db, RunStatus.RUNNING):
-                if time.time() - (run.heartbeat_at or 0) > HEARTBEAT_LOST_SECONDS:
-                    message, hint = INTERRUPTED
-                    runs.move(db, run.id, RunStatus.FAILED, message, run.fence, error_message=message, error_hint=hint)
-    except Held:
-        return  # somebody trains; whoever it is accounts for that run
-    if len(doorbell.huey) == 0:
-        for run in runs.with_status(db, RunStatus.QUEUED):
-            doorbell.ring(run.id)
+    with suppress(Held), exclusive(home.lock("device"), wait=False):  # held: whoever trains accounts for that run
+        for run in runs.with_status(db, RunStatus.RUNNING):
+            runs.account_for(db, run.id, run.fence, CRASHED)
+    if len(doorbell.huey) == 0 and (waiting := runs.next_in_line(db)) is not None:
+        doorbell.ring(waiting)
 
 
-def consume(home: Home, db: Database) -> None:
+def consume(home: Home, db: Database, trainer: Sequence[str] = TRAINER, patience: Patience | None = None) -> None:
     """The consumer: take runs out of the queue, one at a time, until SIGTERM or Ctrl-C."""
-    supervisor = Supervisor(home, db, standby=True)
-    doorbell = Doorbell(home, answer=supervisor.execute)
+    supervisor = Supervisor(home, db, standby=True, trainer=trainer, patience=patience)
+    doorbell = Doorbell(home, answer=lambda _: supervisor.work_off())
     closing = threading.Event()
 
     def reconcile_now_and_then() -> None:
         while not closing.is_set():
-            reconcile(home, db, doorbell)
+            with suppress(DatabaseBusy):  # locked for long: the next pass does it
+                reconcile(home, db, doorbell)
             closing.wait(RECONCILE_SECONDS)
 
     threading.Thread(target=reconcile_now_and_then, name="reconciler", daemon=True).start()
@@ -149,8 +243,6 @@ def consume(home: Home, db: Database) -> None:
     finally:
         closing.set()
         supervisor.close()
-        with exclusive(home.lock("device")):
-            pass  # the watcher has accounted for its run once it lets go of the device
 
 
 def _tell(process: subprocess.Popen[str], line: str) -> None:
@@ -161,14 +253,13 @@ def _tell(process: subprocess.Popen[str], line: str) -> None:
         process.stdin.close()
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """Ask the process and all that it started to end; make them if they have not in five seconds."""
-    for which in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, which)
-            process.wait(5)
-            return
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
+def _end(process: subprocess.Popen[str], seconds: float) -> None:
+    """Ask the process and all that it started to end; make them if they have not in so many seconds."""
+    with suppress(ProcessLookupError):
+        if seconds:
+            os.killpg(process.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
+                return
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from studio.jobs.queue import Doorbell
 from studio.settings import Settings
-from studio.store.db import WAIT_SECONDS, Database, open_database
+from studio.store.db import Database, open_database
 from studio.store.home import Home
 
 
@@ -16,7 +16,6 @@ class Studio:
     doorbell: Doorbell
 
     @classmethod
-    def open(cls, settings: Settings, wait_seconds: float = WAIT_SECONDS) -> "Studio":
-        """`wait_seconds`: how long to wait for others who write to the database."""
+    def open(cls, settings: Settings) -> "Studio":
         home = Home.at(settings)
-        return cls(settings, home, open_database(home.database, wait_seconds), Doorbell(home))
+        return cls(settings, home, open_database(home.database), Doorbell(home))

@@ -84,7 +84,7 @@ def file_name(run: Run) -> str:
 def _contents(studio: Studio, run_id: int) -> _Contents:
     adapter = adapters.usable(studio.db, studio.home, run_id)
     run = runs.get(studio.db, run_id)
-    folder = adapters.folder(studio.home, run_id)
+    folder = adapters.folder(studio.home, adapter)
     files = _whole(folder, run_id, adapter.sha256)
     base = model_card.base_of(studio.home.models, adapter)
     config = json.loads(files.pop(CONFIG).read_text(encoding="utf-8"))

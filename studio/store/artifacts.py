@@ -4,15 +4,23 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 MANIFEST = "manifest.json"
+PARTIAL = ".partial"
 
 
-def publish(target: Path, fill: Callable[[Path], None]) -> None:
+@dataclass(frozen=True)
+class Published:
+    size_bytes: int
+    sha256: str  # of the manifest
+
+
+def publish(target: Path, fill: Callable[[Path], None]) -> Published:
     """Let `fill` write files into a partial folder, then make it `target`, replacing what was there."""
-    partial = target.with_name(target.name + ".partial")
+    partial = target.with_name(target.name + PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
@@ -25,12 +33,25 @@ def publish(target: Path, fill: Callable[[Path], None]) -> None:
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
         _sync(partial / MANIFEST)
         _sync(partial)
+        published = Published(sum(p.stat().st_size for p in files), file_sha256(partial / MANIFEST))
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
     _sync(target.parent)
+    return published
+
+
+def is_whole(folder: Path, sha256: str = "") -> bool:
+    """Whether every file of a published folder is as it was written; `sha256` is its manifest's, if known."""
+    try:
+        if sha256 and file_sha256(folder / MANIFEST) != sha256:
+            return False
+        manifest: dict[str, str] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return all(file_sha256(folder / name) == digest for name, digest in manifest.items())
+    except (OSError, ValueError):
+        return False
 
 
 def file_sha256(path: Path) -> str:

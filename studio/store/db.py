@@ -4,10 +4,10 @@ What SQLite says when it cannot go on becomes a sentence here, and nowhere else.
 """
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
@@ -18,7 +18,9 @@ from studio.store import exchange, schema, snapshots
 from studio.store.locks import Held, Share, exclusive
 
 WAIT_SECONDS = 30.0  # for others who write: how long a person is let wait for a click
-PATIENT_SECONDS = 600.0  # the same for a process that nobody waits for
+PATIENCE = 10  # times that long a training process waits for its turn to write
+
+Result = TypeVar("Result")
 
 
 class Database:
@@ -43,6 +45,14 @@ class Database:
         engine = self._engine.execution_options(immediate=True)
         with _said(self.path), Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
+
+    def write_patiently(self, write: Callable[[Session], Result]) -> Result:
+        """`write` in a transaction, tried again for minutes while somebody else keeps the database locked."""
+        for _ in range(PATIENCE - 1):
+            with suppress(DatabaseBusy), self.writing() as session:
+                return write(session)
+        with self.writing() as session:
+            return write(session)
 
     def check_whole(self) -> None:
         """Raises DatabaseDamaged if SQLite finds the file damaged. Reads all of it."""

@@ -64,8 +64,12 @@ class Home:
     def run(self, run_id: int) -> Path:
         return self.runs / str(run_id)
 
-    def adapter(self, run_id: int) -> Path:
-        return self.run(run_id) / "adapter"
+    def adapter(self, run_id: int, fence: int) -> Path:
+        """Where the claim with this fence leaves its adapter; the adapters table tells which one counts."""
+        return self.run(run_id) / f"adapter-{fence}"
+
+    def checkpoint(self, run_id: int, step: int, fence: int) -> Path:
+        return self.run(run_id) / "checkpoints" / f"{step:08}-{fence}"
 
     def log(self, run_id: int) -> Path:
         return self.run(run_id) / "log.txt"

@@ -1,4 +1,4 @@
-"""Locks that the kernel gives back when their holder dies, however it dies."""
+"""Locks that the kernel gives back when their last holder dies, however it dies."""
 
 import fcntl
 import json
@@ -34,40 +34,66 @@ class Held(Exception):
         self.holder = holder
 
 
-@contextmanager
-def exclusive(path: Path, wait: bool = True) -> Iterator[None]:
-    """Hold the lock file `path`. Raises Held at once if `wait` is off and another process has it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
+class Lock:
+    """A lock file, open. A process started with `descriptor` passed on holds the lock as long as its parent does,
+    and beyond its parent's death: nobody else gets it while one of the two lives."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+    @contextmanager
+    def held(self, wait: bool = True) -> Iterator[None]:
+        """Raises Held at once if `wait` is off and somebody else has it."""
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
-            raise Held(path, _holder(descriptor)) from None
-        with suppress(OSError):  # a lock holds on a full disk too, only namelessly
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "since": time()}).encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)
+            raise Held(self.path, self._holder()) from None
+        try:
+            with suppress(OSError):  # a lock holds on a full disk too, only namelessly
+                os.ftruncate(self.descriptor, 0)
+                os.pwrite(self.descriptor, json.dumps({"pid": os.getpid(), "since": time()}).encode(), 0)
+            yield
+        finally:
+            fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+
+    def share(self) -> None:
+        """Be one of any number of holders until `close`. Raises Held if somebody has the lock alone."""
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Held(self.path, self._holder()) from None
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+    def _holder(self) -> Holder | None:
+        try:
+            written = json.loads(os.pread(self.descriptor, 200, 0))
+            return Holder(int(written["pid"]), float(written["since"]))
+        except (ValueError, KeyError, TypeError):
+            return None  # not written yet, or by an older version
 
 
 class Share:
-    """One of any number of holders of a lock file, who keep `exclusive` out. Raises Held if somebody has that."""
+    """A share of a lock file, until `release` or until nobody knows of it any more. Raises Held as `Lock.share`."""
 
     def __init__(self, path: Path) -> None:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        lock = Lock(path)
+        self.release = weakref.finalize(self, lock.close)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = _holder(descriptor)
-            os.close(descriptor)
-            raise Held(path, holder) from None
-        self.release = weakref.finalize(self, os.close, descriptor)
+            lock.share()
+        except Held:
+            self.release()
+            raise
 
 
-def _holder(descriptor: int) -> Holder | None:
+@contextmanager
+def exclusive(path: Path, wait: bool = True) -> Iterator[None]:
+    """Hold the lock file `path`. Raises Held at once if `wait` is off and another process has it."""
+    lock = Lock(path)
     try:
-        written = json.loads(os.pread(descriptor, 200, 0))
-        return Holder(int(written["pid"]), float(written["since"]))
-    except (ValueError, KeyError, TypeError):
-        return None  # not written yet, or by an older version
+        with lock.held(wait):
+            yield
+    finally:
+        lock.close()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Executable, func, select
+from sqlalchemy import Executable, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
@@ -22,6 +22,12 @@ def write(session: Session, run_id: int, rows: Sequence[dict[str, Any]]) -> None
 def write_samples(session: Session, run_id: int, rows: Sequence[dict[str, Any]]) -> None:
     """Add answers or replace them, keyed by `step` and `position`."""
     _upsert(session, Sample, run_id, rows, ("step", "position"))
+
+
+def forget_after(session: Session, run_id: int, step: int) -> None:
+    """Remove what a run wrote after `step`, because it goes on from there."""
+    for table in (Metric, Sample):
+        session.execute(delete(table).where(table.run_id == run_id, table.step > step))
 
 
 def _upsert(

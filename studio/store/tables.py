@@ -56,7 +56,13 @@ class Run(Table):
     notice: Mapped[str | None]  # something the user should know that is not an error
     fence: Mapped[int] = mapped_column(default=0)  # raised by every claim; a process with an older one may not write
     heartbeat_at: Mapped[float | None]
+    activity: Mapped[int] = mapped_column(default=0)  # grows while the training thread does something
+    attempts: Mapped[int] = mapped_column(default=0)  # that died since the run last left a checkpoint
+    died_at_step: Mapped[int | None]  # the step at which the last attempt ended by itself
+    adjustments: Mapped[dict[str, Any]] = mapped_column(default=dict)  # what trouble changed: see core.adjustments
+    parent_id: Mapped[int | None]  # the run whose adapter this one starts from
     created_at: Mapped[float] = mapped_column(default=time)
+    queued_at: Mapped[float | None] = mapped_column(default=time)  # its place in line; an interrupted run keeps it
     started_at: Mapped[float | None]
     ended_at: Mapped[float | None]
     step: Mapped[int] = mapped_column(default=0)
@@ -96,6 +102,21 @@ class Metric(Table):
     tokens_per_second: Mapped[float | None]
     memory_gib: Mapped[float | None]
     seconds: Mapped[float | None]  # since training began
+
+
+class Checkpoint(Table):
+    """A whole, verified folder from which a run can go on exactly; written after the folder, deleted before it."""
+
+    __tablename__ = "checkpoints"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), index=True)
+    step: Mapped[int]
+    fence: Mapped[int]  # of the claim under which it was written
+    path: Mapped[str]
+    size_bytes: Mapped[int]
+    sha256: Mapped[str]  # of its manifest, which holds those of its files
+    created_at: Mapped[float] = mapped_column(default=time)
 
 
 class Sample(Table):

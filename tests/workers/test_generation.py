@@ -112,7 +112,7 @@ def test_an_adapter_that_does_not_fit_its_base_is_told_in_words(
     served: Studio, add_adapter: Callable[..., int], add_base: Callable[..., None], tmp_path: Path
 ) -> None:
     run_id = add_adapter(served)
-    config = served.home.adapter(run_id) / "adapter_config.json"
+    config = served.home.adapter(run_id, 1) / "adapter_config.json"
     config.write_text(config.read_text().replace('"r": 4', '"r": 8'))
     with pytest.raises(ModelError, match=f"The adapter run-{run_id} could not be put on its base model"):
         answer(Generator(), served, f"run-{run_id}")

@@ -93,8 +93,8 @@ def test_answers_as_plain_transformers_and_peft_do_whatever_the_order(served: Se
     home, models = served.studio.home, served.studio.home.models
     expected = {
         "tiny": plainly(models, "tiny", None, 24),
-        "run-1": plainly(models, "tiny", home.adapter(1), 24),
-        "run-2": plainly(models, "tiny", home.adapter(2), 24),
+        "run-1": plainly(models, "tiny", home.adapter(1, 1), 24),
+        "run-2": plainly(models, "tiny", home.adapter(2, 1), 24),
     }
     assert len(set(expected.values())) == 3
     for name in ("tiny", "run-1", "run-2", "tiny", "run-2", "run-1", "tiny"):
@@ -198,7 +198,7 @@ def test_a_damaged_adapter_is_told_in_words_and_the_engine_goes_on(
     served: Served, add_adapter: Callable[..., int]
 ) -> None:
     run_id = add_adapter(served.studio, seed=3)
-    weights = served.studio.home.adapter(run_id) / "adapter_model.safetensors"
+    weights = served.studio.home.adapter(run_id, 1) / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     refused = served.ask(f"run-{run_id}")
     assert refused.status_code == 500

@@ -13,8 +13,9 @@ from safetensors import safe_open
 from studio.core.conversation import Conversation, write_jsonl
 from studio.core.recipe import Recipe
 from studio.core.run_state import RunStatus, Wish
+from studio.diagnostics.failures import SHUT_DOWN
 from studio.settings import Settings
-from studio.store import metrics, runs
+from studio.store import checkpoints, metrics, runs
 from studio.store.db import Database, open_database
 from studio.store.home import Home
 from studio.store.tables import Dataset, Run
@@ -131,7 +132,7 @@ def test_a_run_leaves_metrics_samples_and_an_adapter_for_this_base(
     config = json.loads((folder / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
     assert (folder / "tokenizer.json").is_file() and (folder / "chat_template.jinja").is_file()
-    assert {p.name for p in here.run(run.id).iterdir()} == {"adapter"}  # no checkpoint left
+    assert {p.name for p in here.run(run.id).iterdir()} == {"adapter-1"}  # no checkpoint left
 
 
 def test_a_process_in_standby_trains_the_run_it_is_given(here: Home, db: Database, queue: Callable[..., Run]) -> None:
@@ -157,7 +158,7 @@ def test_stopping_in_the_middle_keeps_or_discards(
     run = runs.get(db, queued.id)
     assert run.step < run.total_steps
     assert run.status == status
-    assert here.adapter(run.id).is_dir() == (wish is Wish.KEEP)
+    assert here.adapter(run.id, 1).is_dir() == (wish is Wish.KEEP)
     assert here.run(run.id).exists() == (wish is Wish.KEEP)
 
 
@@ -202,13 +203,18 @@ def test_a_run_that_is_not_waiting_is_left_alone(here: Home, db: Database, queue
     assert runs.get(db, queued.id).status == RunStatus.DISCARDED
 
 
-def test_told_to_end_it_leaves_the_run_to_whoever_told_it(here: Home, db: Database, queue: Callable[..., Run]) -> None:
+def test_told_to_end_it_saves_a_checkpoint_and_hands_the_run_back(
+    here: Home, db: Database, queue: Callable[..., Run]
+) -> None:
     queued = queue(max_steps=0, epochs=100, batch_size=1, validation_fraction=0)
     process = subprocess.Popen(command(here, str(queued.id)), stdout=subprocess.DEVNULL)
     assert within(120, lambda: runs.get(db, queued.id).step > 0)
     process.terminate()
     assert process.wait(30) == 143
-    assert runs.get(db, queued.id).status == RunStatus.RUNNING
+    run = runs.get(db, queued.id)
+    assert run.status == RunStatus.QUEUED and run.attempts == 0
+    assert [checkpoint.step for checkpoint in checkpoints.of(db, run.id)] == [run.step]
+    assert runs.events(db, run.id)[-1].reason == SHUT_DOWN
 
 
 @pytest.mark.slow

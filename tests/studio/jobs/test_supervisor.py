@@ -75,7 +75,7 @@ def test_a_stop_is_obeyed_within_seconds(tiny_studio: Studio, faq: Path, discard
     thread.join(15)
     assert status(tiny_studio, run_id) == end
     assert (runs.view(tiny_studio, run_id).adapter is None) is discard
-    assert tiny_studio.home.adapter(run_id).is_dir() is not discard
+    assert tiny_studio.home.adapter(run_id, 1).is_dir() is not discard
 
 
 def test_a_killed_trainer_is_accounted_for_in_words(tiny_studio: Studio, faq: Path) -> None:

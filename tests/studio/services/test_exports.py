@@ -39,7 +39,7 @@ def texts(path: Path) -> dict[str, str]:
 
 
 def test_holds_what_is_needed_and_nothing_else(tuned: Studio) -> None:
-    folder = tuned.home.adapter(1)
+    folder = tuned.home.adapter(1, 1)
     (folder / "notes.txt").write_text("private")
     (folder / "optimizer.pt").write_bytes(b"pickle")
     path = exports.adapter_zip(tuned, 1)
@@ -51,7 +51,7 @@ def test_holds_what_is_needed_and_nothing_else(tuned: Studio) -> None:
 
 def test_names_nothing_of_this_machine(tuned: Studio) -> None:
     # peft writes the absolute path of the base into the adapter's config
-    assert str(tuned.home.models) in (tuned.home.adapter(1) / "adapter_config.json").read_text()
+    assert str(tuned.home.models) in (tuned.home.adapter(1, 1) / "adapter_config.json").read_text()
     found = texts(exports.adapter_zip(tuned, 1))
     assert not [name for name, text in found.items() if str(tuned.home.path) in text or str(tuned.home.models) in text]
     assert json.loads(found["adapter_config.json"])["base_model_name_or_path"] == "tiny"
@@ -59,7 +59,7 @@ def test_names_nothing_of_this_machine(tuned: Studio) -> None:
 
 def test_the_same_run_gives_the_same_bytes(tuned: Studio, tmp_path: Path) -> None:
     one = exports.write_adapter_zip(tuned, 1, tmp_path / "one.zip").read_bytes()
-    for path in tuned.home.adapter(1).iterdir():
+    for path in tuned.home.adapter(1, 1).iterdir():
         path.touch()
     assert exports.write_adapter_zip(tuned, 1, tmp_path / "two.zip").read_bytes() == one
 
@@ -174,7 +174,7 @@ def test_an_unknown_run_is_told(tuned: Studio) -> None:
 @pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json", "tokenizer.json"])
 @pytest.mark.parametrize("gone", [True, False])
 def test_damaged_files_are_not_exported(tuned: Studio, tmp_path: Path, name: str, gone: bool) -> None:
-    path = tuned.home.adapter(1) / name
+    path = tuned.home.adapter(1, 1) / name
     if gone:
         path.unlink()
     else:

@@ -1,0 +1,267 @@
+"""A run that was interrupted ends bit for bit as one that was not."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studio.core.conversation import Conversation, write_jsonl
+from studio.core.recipe import Recipe
+from studio.core.run_state import RunStatus, Wish
+from studio.settings import Settings
+from studio.store import checkpoints, metrics, runs
+from studio.store.db import Database, open_database
+from studio.store.home import Home
+from studio.store.runs import Death
+from studio.store.tables import Dataset
+from workers.progress import Progress
+from workers.train import work
+from workers.trainer import AnswerTrainer
+
+# PEFT 0.21 asks transformers 5.23 by a name that it calls outdated
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+
+STEPS = 12
+RECIPE: dict[str, Any] = {
+    "rank": 4, "learning_rate": 5e-3, "max_steps": STEPS, "epochs": 5, "max_length": 128, "dropout": 0.1,
+    "checkpoint_steps": 2,
+}  # fmt: skip
+KILLED = Death("It was killed.", "", own_fault=False)
+
+
+class Killed(BaseException):
+    """Ends the training thread where it stands, as a kill would; nothing in the worker catches it."""
+
+
+@pytest.fixture
+def here(tmp_path: Path, tiny_models: Path) -> Home:
+    return Home.at(Settings(home=tmp_path / "home", models=tiny_models))
+
+
+@pytest.fixture
+def db(here: Home) -> Database:
+    return open_database(here.database)
+
+
+@pytest.fixture
+def queue(here: Home, db: Database, conversations: list[Conversation]) -> Callable[..., int]:
+    with db.writing() as session:
+        dataset = Dataset(
+            name="d", filename="d", sha256="", shape="", mapping={}, columns=[], rows=24, usable_rows=24, skipped=[]
+        )
+        session.add(dataset)
+        session.flush()
+    here.dataset(dataset.id).mkdir()
+    write_jsonl(here.examples(dataset.id), conversations)
+
+    def create(**choices: Any) -> int:
+        recipe = Recipe.model_validate(RECIPE | choices).model_dump()
+        return runs.create(db, name="run", recipe=recipe, dataset_id=dataset.id, data={}, base_id="starter").id
+
+    return create
+
+
+def attempt(here: Home, db: Database, run_id: int) -> str:
+    claim = runs.claim(db, run_id)
+    assert claim
+    try:
+        work(here, db, claim)
+    except Killed:
+        runs.account_for(db, run_id, claim.fence, KILLED)
+    return runs.get(db, run_id).status
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    point = Progress.point
+
+    def killed(self: Progress, at: int, now: bool = False, **values: Any) -> None:
+        point(self, at, now, **values)
+        if at == step and "train_loss" in values:
+            raise Killed
+
+    monkeypatch.setattr(Progress, "point", killed)
+
+
+def result(db: Database, run_id: int) -> tuple[list[Any], str]:
+    """What must be the same: all that was measured at every step, and the adapter's bytes."""
+    rows = metrics.read(db, run_id)
+    adapter = runs.adapter_of(db, run_id)
+    assert adapter
+    exact = ("step", "train_loss", "validation_loss", "learning_rate", "gradient_norm", "tokens")
+    return [[row[name] for name in exact] for row in rows], adapter.sha256
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"bits": 16},
+        {"bits": 4},
+        {"bits": 16, "packing": True, "max_length": 64},
+        {"bits": 4, "batch_size": 2, "gradient_accumulation": 3, "scheduler": "linear"},
+    ],
+    ids=["dropout", "nf4", "packing", "accumulation"],
+)
+def test_three_kills_change_nothing(
+    here: Home, db: Database, queue: Callable[..., int], choices: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, killed = queue(**choices), queue(**choices)
+    assert attempt(here, db, whole) == RunStatus.SUCCEEDED
+    for step in (3, 6, 11):  # in the middle of a pass, at its end or the beginning of the next, and near the end
+        with monkeypatch.context() as patch:
+            kill_at(patch, step)
+            assert attempt(here, db, killed) == RunStatus.QUEUED
+    assert attempt(here, db, killed) == RunStatus.SUCCEEDED
+    assert result(db, killed) == result(db, whole)
+    assert "Nothing is lost: the run goes on from step 10" in runs.events(db, killed)[-3].reason
+    assert checkpoints.of(db, killed) == [] and not list(here.run(killed).glob("checkpoints/*"))
+
+
+def test_a_pause_changes_nothing(here: Home, db: Database, queue: Callable[..., int]) -> None:
+    whole, paused = queue(bits=16), queue(bits=16, checkpoint_steps=0)
+    attempt(here, db, whole)
+    ask_at_step(here, db, paused, 4, Wish.PAUSE)
+    assert runs.get(db, paused).status == RunStatus.PAUSED
+    assert [checkpoint.step for checkpoint in checkpoints.of(db, paused)] == [runs.get(db, paused).step]
+    assert runs.resume(db, paused) and not runs.resume(db, paused)
+    assert attempt(here, db, paused) == RunStatus.SUCCEEDED
+    assert result(db, paused) == result(db, whole)
+
+
+def test_a_stopped_run_goes_on_and_its_first_adapter_stays_until_the_new_one_is_there(
+    here: Home, db: Database, queue: Callable[..., int]
+) -> None:
+    whole, stopped = queue(bits=16), queue(bits=16)
+    attempt(here, db, whole)
+    ask_at_step(here, db, stopped, 5, Wish.KEEP)
+    first = runs.adapter_of(db, stopped)
+    assert first and runs.get(db, stopped).status == RunStatus.STOPPED
+    assert runs.resume(db, stopped)
+    assert (here.path / first.path).is_dir()
+    assert attempt(here, db, stopped) == RunStatus.SUCCEEDED
+    assert result(db, stopped) == result(db, whole)
+    assert not (here.path / first.path).exists()
+
+
+def test_a_paused_run_can_be_kept_as_it_is(here: Home, db: Database, queue: Callable[..., int]) -> None:
+    run_id = queue(bits=16)
+    ask_at_step(here, db, run_id, 5, Wish.PAUSE)
+    step = runs.get(db, run_id).step
+    assert runs.resume(db, run_id, Wish.KEEP)
+    assert attempt(here, db, run_id) == RunStatus.STOPPED
+    assert runs.get(db, run_id).summary["steps"] == step and runs.adapter_of(db, run_id)
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_said(
+    here: Home, db: Database, queue: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, damaged = queue(bits=16), queue(bits=16)
+    attempt(here, db, whole)
+    with monkeypatch.context() as patch:
+        kill_at(patch, 7)
+        attempt(here, db, damaged)
+    file = here.path / checkpoints.of(db, damaged)[0].path / "state.safetensors"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    assert attempt(here, db, damaged) == RunStatus.SUCCEEDED
+    assert result(db, damaged) == result(db, whole)
+    notice = runs.get(db, damaged).notice
+    assert notice and "(step 6) was damaged on the disk, so training goes on from the one before, step 4" in notice
+
+
+def test_memory_that_runs_out_makes_smaller_pieces_of_the_same_batch(
+    here: Home, db: Database, queue: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, tight = queue(bits=16, dropout=0), queue(bits=16, dropout=0)
+    attempt(here, db, whole)
+    compute = AnswerTrainer.compute_loss
+
+    def short_of_memory(self: AnswerTrainer, model: Any, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
+        if self.state.global_step >= 3 and len(inputs["input_ids"]) > 1:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        return compute(self, model, inputs, *args, **options)
+
+    monkeypatch.setattr(AnswerTrainer, "compute_loss", short_of_memory)
+    assert attempt(here, db, tight) == RunStatus.QUEUED
+    assert runs.get(db, tight).adjustments["micro_batch"] == 2
+    assert attempt(here, db, tight) == RunStatus.QUEUED
+    assert attempt(here, db, tight) == RunStatus.SUCCEEDED
+    told = [event.reason for event in runs.events(db, tight)]
+    assert any(
+        "Memory ran out at step 3. Training goes on from step 2 with fewer examples" in reason for reason in told
+    )
+    losses = [[row["train_loss"] for row in metrics.read(db, run_id)[1:]] for run_id in (tight, whole)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+
+
+def test_memory_that_is_too_small_for_one_example_ends_with_a_suggestion(
+    here: Home, db: Database, queue: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = queue(bits=16, batch_size=2)
+
+    def no_memory(*_: Any, **__: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(AnswerTrainer, "compute_loss", no_memory)
+    assert [attempt(here, db, run_id) for _ in range(2)] == [RunStatus.QUEUED, RunStatus.FAILED]
+    assert "Lower “Examples at once”" in str(runs.get(db, run_id).error_hint)
+
+
+def test_a_loss_that_is_no_number_goes_on_gently_once_and_is_then_kept(
+    here: Home, db: Database, queue: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = queue(bits=16)
+    compute = AnswerTrainer.compute_loss
+
+    def broken(self: AnswerTrainer, *args: Any, **options: Any) -> Any:
+        loss = compute(self, *args, **options)
+        return loss * float("nan") if self.state.global_step == 7 else loss
+
+    monkeypatch.setattr(AnswerTrainer, "compute_loss", broken)
+    assert attempt(here, db, run_id) == RunStatus.QUEUED
+    assert runs.get(db, run_id).adjustments["learning_rate_factor"] == pytest.approx(1 / 3)
+    assert attempt(here, db, run_id) == RunStatus.QUEUED
+    rates = {row["step"]: row["learning_rate"] for row in metrics.read(db, run_id)}
+    assert rates[7] < 0.5 * rates[6]
+    assert attempt(here, db, run_id) == RunStatus.STOPPED
+    assert runs.get(db, run_id).summary["steps"] == 6
+
+
+def test_a_disk_that_is_nearly_full_pauses_the_run(
+    here: Home, db: Database, queue: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = queue(bits=16)
+    with monkeypatch.context() as patch:
+        patch.setattr("workers.checkpoints.RESERVE_BYTES", 1 << 60)
+        assert attempt(here, db, run_id) == RunStatus.PAUSED
+    assert "MB are needed" in str(runs.get(db, run_id).error_message)
+    assert runs.resume(db, run_id)
+    assert attempt(here, db, run_id) == RunStatus.SUCCEEDED
+
+
+def test_a_new_run_starts_from_the_adapter_of_another(here: Home, db: Database, queue: Callable[..., int]) -> None:
+    first = queue(bits=16)
+    attempt(here, db, first)
+    run = runs.get(db, first)
+    more = runs.create(
+        db, name="more", recipe=run.recipe, dataset_id=run.dataset_id, data={}, base_id="starter", parent_id=first
+    ).id
+    assert attempt(here, db, more) == RunStatus.SUCCEEDED
+    first_losses, more_losses = (runs.get(db, i).summary["validation_loss"] for i in (first, more))
+    assert more_losses["base"] == pytest.approx(first_losses["last"], rel=1e-3)
+
+
+def ask_at_step(here: Home, db: Database, run_id: int, step: int, wish: Wish) -> None:
+    """Train until the user's wish, given after `step`, ends the attempt."""
+    with pytest.MonkeyPatch.context() as patch:
+        point = Progress.point
+
+        def asked(self: Progress, at: int, now: bool = False, **values: Any) -> None:
+            point(self, at, now, **values)
+            if at == step:
+                runs.ask(db, run_id, wish)
+                self.commit(lambda _: None)
+
+        patch.setattr(Progress, "point", asked)
+        attempt(here, db, run_id)
