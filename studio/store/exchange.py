@@ -29,6 +29,11 @@ def exchange(folder: Path, incoming: Path, aside: Path, names: list[str]) -> Non
     finish(folder)
 
 
+def is_planned(folder: Path) -> bool:
+    """Whether an exchange was cut off and will be finished."""
+    return (folder / _PLAN).is_file()
+
+
 def finish(folder: Path) -> None:
     """Do what is left of an exchange; nothing if none was cut off."""
     written = folder / _PLAN

@@ -15,7 +15,6 @@ def take(database: Path, target: Path) -> None:
 
     Writers wait while it is being copied; readers do not notice.
     """
-    target.parent.mkdir(mode=0o700, exist_ok=True)
     partial = target.with_name(target.name + _PARTIAL)
     partial.unlink(missing_ok=True)
     partial.touch(mode=0o600)
@@ -35,6 +34,7 @@ def take(database: Path, target: Path) -> None:
 def before_change(database: Path, old: str, new: str) -> Path:
     """Take the copy that goes before a change of the tables from revision `old` to `new`; only the newest few stay."""
     folder = folder_of(database)
+    folder.mkdir(mode=0o700, exist_ok=True)
     target = folder / f"studio-{old}-to-{new}-{now_in_a_name()}.db"
     take(database, target)
     for leftover in folder.glob(f"*{_PARTIAL}"):
