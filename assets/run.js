@@ -4,6 +4,7 @@ import { element, repeat, request, Unreachable } from "./dom.js";
 
 const SOON = 2000;
 const AFTER_TROUBLE = 5000;
+const RESTING = 5000;
 
 export function showRun(place) {
   const id = new URLSearchParams(location.search).get("id") ?? "";
@@ -19,7 +20,7 @@ export function showRun(place) {
       const run = await request(`${path}?known=${encodeURIComponent(known)}`);
       known = run.revision;
       page.show(run);
-      return run.ended ? 0 : SOON;
+      return run.ended ? 0 : run.rests ? RESTING : SOON;
     } catch (error) {
       page.trouble(error);
       return error instanceof Unreachable ? AFTER_TROUBLE : 0;
@@ -33,6 +34,7 @@ class RunPage {
     this.path = path;
     this.again = again;
     this.parts = null;
+    this.key = crypto.randomUUID?.() ?? String(Math.random()); // the same button pressed twice is one new run
   }
 
   trouble(error) {
@@ -60,14 +62,20 @@ class RunPage {
     parts.bar.style.width = `${run.percent}%`;
     parts.bar.parentElement.setAttribute("aria-valuenow", run.percent);
     parts.bar.parentElement.classList.toggle("unknown", run.status === "running" && run.percent === 0);
-    set(parts.progress, [run.status === "running" && run.step ? `${run.percent}%` : "", run.ended ? "" : run.time_left, run.step]
+    set(parts.progress, [run.status === "running" && run.step ? `${run.percent}%` : "", run.ended ? "" : run.time_left, run.step, run.saved]
       .filter(Boolean).join(" · "));
-    parts.closing.hidden = run.ended;
+    parts.closing.hidden = run.rests;
     this.showButtons(run);
-    const messages = JSON.stringify([run.notice, run.error]);
+    const messages = JSON.stringify([run.notice, run.error, run.story, run.rests]);
     if (parts.messages.dataset.shown !== messages) {
       parts.messages.dataset.shown = messages;
-      parts.messages.replaceChildren(...[run.notice && notice("info", run.notice), run.error && failure(run.error)].filter(Boolean));
+      parts.messages.replaceChildren(...[
+        run.notice && notice("info", run.notice),
+        !run.rests && run.story.length > 0 && notice("info", run.story.at(-1).text),
+        run.error && failure(run.error),
+      ].filter(Boolean));
+      parts.story.hidden = run.story.length === 0;
+      parts.events.replaceChildren(...run.story.map((event) => element("li", {}, element("time", {}, event.when), ` ${event.text}`)));
     }
     if (run.chart) this.showNumbers(run);
     document.title = `${run.ended ? run.name : `${run.percent}% ${run.name}`} · Adapter Studio`;
@@ -93,36 +101,55 @@ class RunPage {
   }
 
   showButtons(run) {
-    const kind = run.ended ? (run.has_adapter ? "adapter" : "none") : run.wish || (run.status === "queued" ? "queued" : "running");
     const { buttons } = this.parts;
+    const kind = [run.status, run.wish, run.has_adapter, run.checkpoint_step].join();
     if (buttons.dataset.kind === kind) return;
     buttons.dataset.kind = kind;
-    const stop = (label, discard) => element("button", {
-      class: discard ? "button danger" : "button secondary", type: "button", onclick: () => this.stop(discard),
-    }, label);
+    const press = (label, look, onclick) => element("button", { class: `button ${look}`, type: "button", onclick }, label);
     const link = (label, look, href) => element("a", { class: `button ${look}`, href }, label);
-    buttons.replaceChildren(...{
-      adapter: () => [
-        link("Chat with it", "primary", `/chat?run=${run.id}`),
-        link("Download adapter (.zip)", "secondary", `/download/run-${run.id}.zip`),
-        link("Train again", "secondary", `/?from=${run.id}`),
-      ],
-      none: () => [link("Train again", "primary", `/?from=${run.id}`)],
-      queued: () => [stop("Stop and discard", true)],
-      running: () => [stop("Stop and keep", false), stop("Stop and discard", true)],
-      keep: () => [stop("Stop and discard", true)],
-      discard: () => [],
-    }[kind]());
+    const saved = run.checkpoint_step !== null;
+    const pause = press("Pause", "secondary", () => this.act("pause"));
+    const keep = press("Stop and keep", "secondary", () => this.stop(false));
+    const discard = press("Stop and discard", "danger", () => this.stop(true));
+    const resume = (look) => press(saved ? `Go on from step ${run.checkpoint_step}` : "Go on", look, () => this.act("resume"));
+    const again = (look) => link("Train again", look, `/?from=${run.id}`);
+    const chat = [link("Chat with it", "primary", `/chat?run=${run.id}`),
+      link("Download adapter (.zip)", "secondary", `/download/run-${run.id}.zip`)];
+    const further = press("Train further", "secondary", () => this.further());
+    const offered = {
+      queued: [pause, saved && keep, discard],
+      running: { pause: [keep, discard], keep: [discard], discard: [] }[run.wish] ?? [pause, keep, discard],
+      paused: [resume("primary"), saved && keep, discard],
+      succeeded: [...chat, further, again("secondary")],
+      stopped: [...chat, saved && resume("secondary"), again("secondary")],
+      failed: saved ? [resume("primary"), press("Keep what it learned", "secondary", () => this.stop(false)), again("secondary")]
+        : [again("primary")],
+      discarded: [again("primary")],
+    }[run.status];
+    buttons.replaceChildren(...offered.filter(Boolean));
   }
 
-  async stop(discard) {
-    if (discard && !confirm("Stop this run and discard what it may have learned?")) return;
+  async act(what, body = {}) {
     try {
-      this.show(await request(`${this.path}/stop`, { discard }));
+      this.show(await request(`${this.path}/${what}`, body));
     } catch (error) {
       this.trouble(error);
     }
     this.again();
+  }
+
+  async further() {
+    try {
+      const made = await request(`${this.path}/further`, { key: this.key });
+      location.assign(`/run?id=${made.id}`);
+    } catch (error) {
+      this.trouble(error);
+    }
+  }
+
+  async stop(discard) {
+    if (discard && !confirm("Stop this run and discard what it may have learned?")) return;
+    await this.act("stop", { discard });
   }
 
   build() {
@@ -159,6 +186,7 @@ class RunPage {
             .map((title) => element("th", { scope: "col" }, title)))),
           part("samples", element("tbody")))))),
       element("section", { class: "more" },
+        part("story", folded("What happened", part("events", element("ol", { class: "story" })))),
         folded("Log", part("log", element("pre", { class: "log", tabindex: 0 }))),
         folded("Settings used", copyButton(() => parts.recipe.textContent), part("recipe", element("pre")))),
     );

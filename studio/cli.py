@@ -84,6 +84,15 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("stop", _stop, "Stop a run and keep what it has learned.")
     sub.add_argument("run")
     sub.add_argument("--discard", action="store_true", help="keep nothing")
+    sub = command("pause", _pause, "Let a run rest; `studio resume` lets it go on.")
+    sub.add_argument("run")
+    sub = command("resume", _resume, "Let a paused, stopped or failed run go on from its last checkpoint.")
+    sub.add_argument("run")
+    sub.add_argument("--wait", action="store_true", help="wait for the end; works without a running studio")
+    sub = command("further", _further, "Train a finished model further: a new run that starts from it.")
+    sub.add_argument("run")
+    sub.add_argument("--epochs", type=float, help="further passes over the data (as many as before)")
+    sub.add_argument("--wait", action="store_true", help="wait for the end; works without a running studio")
     sub = command("chat", _chat, "Ask a trained model one question.")
     sub.add_argument("run")
     sub.add_argument("--prompt", required=True)
@@ -208,7 +217,7 @@ def _read_recipe(path: Path) -> dict[str, Any]:
 
 
 def _wait(studio: Any, run_id: int, quiet: bool) -> None:
-    """Until the run has ended: train it here if nobody else does."""
+    """Until the run has ended or is paused: train it here if nobody else does."""
     from studio.jobs.supervisor import Supervisor
     from studio.services import runs
     from studio.store.locks import Held
@@ -222,7 +231,7 @@ def _wait(studio: Any, run_id: int, quiet: bool) -> None:
     trainer, last_words = Thread(target=train_unless_somebody_does), ""
     trainer.start()
     try:
-        while not (view := runs.view(studio, run_id)).ended:
+        while not (view := runs.view(studio, run_id)).rests:
             words = f"{view.headline} {view.share_done * 10 // 1 * 10:.0f}%"
             if not quiet and words != last_words:
                 print(words, file=sys.stderr)
@@ -274,6 +283,41 @@ def _stop(options: argparse.Namespace) -> None:
     studio = _studio(options)
     run = runs.stop(studio, runs.parse_id(options.run), options.discard)
     print(f"Run {run.id}: {runs.view(studio, run.id).headline}")
+
+
+def _pause(options: argparse.Namespace) -> None:
+    from studio.services import runs
+
+    studio = _studio(options)
+    run = runs.pause(studio, runs.parse_id(options.run))
+    print(f"Run {run.id}: {runs.view(studio, run.id).headline}")
+
+
+def _resume(options: argparse.Namespace) -> int:
+    from studio.services import runs
+
+    studio = _studio(options)
+    return _follow(studio, runs.resume(studio, runs.parse_id(options.run)).id, options.wait)
+
+
+def _further(options: argparse.Namespace) -> int:
+    from studio.services import runs
+
+    studio = _studio(options)
+    return _follow(studio, runs.train_further(studio, runs.parse_id(options.run), options.epochs).id, options.wait)
+
+
+def _follow(studio: Any, run_id: int, wait: bool) -> int:
+    """Say how a run stands, at its end if `wait`; the exit code says whether it left a model."""
+    from studio.services import runs
+
+    if wait:
+        _wait(studio, run_id, quiet=False)
+    view = runs.view(studio, run_id)
+    print(f"Run {run_id}: {view.headline}")
+    if view.run.error_message:
+        print(f"studio: {view.run.error_message} {view.run.error_hint or ''}".strip(), file=sys.stderr)
+    return 1 if wait and RunStatus(view.run.status) not in WITH_ADAPTER else 0
 
 
 def _chat(options: argparse.Namespace) -> None:

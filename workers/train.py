@@ -21,15 +21,11 @@ import argparse
 import gc
 import json
 import logging
-import shutil
 import signal
 import sys
-import threading
-import traceback
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,40 +37,33 @@ from transformers.utils import logging as transformers_logging
 from studio.core.adjustments import Adjustments
 from studio.core.catalog import CATALOG, STARTER
 from studio.core.conversation import read_jsonl
-from studio.core.errors import DiskFull, ModelError, StudioError, is_disk_full
+from studio.core.errors import ModelError, StudioError
 from studio.core.lifeline import end_with_parent
 from studio.core.recipe import Recipe
 from studio.core.run_state import Phase, RunStatus, Wish
 from studio.data.split import split
-from studio.diagnostics.failures import SHUT_DOWN, explain, is_out_of_memory
 from studio.settings import Settings
-from studio.store import adapters, base_models, checkpoints, metrics, runs
+from studio.store import adapters, base_models, metrics, runs
 from studio.store.artifacts import file_sha256, publish
 from studio.store.base_models import BaseModel
 from studio.store.db import Database, open_database
 from studio.store.home import Home
 from studio.store.locks import Held, exclusive
-from studio.store.runs import Claim, Lost
+from studio.store.runs import Claim
 from studio.store.tables import Checkpoint, Run
 from workers import evaluate, lora, loss, methods, snapshot
+from workers.attempt import Outcome, say, work
 from workers.batches import ByLength
 from workers.checkpoints import Keeper
 from workers.look import Look
 from workers.model import Loaded, attention_for, load_base
 from workers.probe import Machine, probe
-from workers.progress import Interrupted, Progress, StopAsked
+from workers.progress import Progress
 from workers.starter import ensure_base
 from workers.tokens import Encoded, encode, load_tokenizer, pack, require_rows
-from workers.trainer import AnswerTrainer, BadLoss, Watch, arguments, peak_memory_gib
+from workers.trainer import AnswerTrainer, Watch, arguments, peak_memory_gib
 
 ROWS_TOLD = 20  # numbers of skipped rows that the summary lists
-
-
-@dataclass(frozen=True)
-class Outcome:
-    status: RunStatus
-    summary: dict[str, Any]
-    adapter: dict[str, Any]
 
 
 def train(home: Home, db: Database, run: Run, progress: Progress) -> Outcome:
@@ -90,13 +79,13 @@ def train(home: Home, db: Database, run: Run, progress: Progress) -> Outcome:
     keeper = Keeper(db, home, progress, recipe.checkpoint_minutes * 60, recipe.checkpoint_steps)
     checkpoint, damaged = keeper.begin()
     for broken in damaged:
-        _say(f"The checkpoint of step {broken.step} is damaged; it is left out.")
+        say(f"The checkpoint of step {broken.step} is damaged; it is left out.")
     machine = probe()
     progress.tell(device=machine.device_name)
-    base = ensure_base(home.models, run.base_id, _say)
+    base = ensure_base(home.models, run.base_id, say)
     with ThreadPoolExecutor(1) as beside:
         reading = beside.submit(base_models.fingerprint, base.path)
-        _say(f"Loading {base.name} ({base.source}) in {recipe.bits} bit on {machine.device_name}.")
+        say(f"Loading {base.name} ({base.source}) in {recipe.bits} bit on {machine.device_name}.")
         tokenizer = load_tokenizer(base.path)
         conversations = list(read_jsonl(home.examples(run.dataset_id)))
         to_learn, held_back = split(conversations, recipe.validation_fraction, recipe.seed)
@@ -109,7 +98,7 @@ def train(home: Home, db: Database, run: Run, progress: Progress) -> Outcome:
         progress.check_wish(keep_later=checkpoint is not None)
         fingerprint = reading.result()
     if loaded.notice:
-        _say(loaded.notice)
+        say(loaded.notice)
     if run.base_fingerprint not in (None, fingerprint):
         raise ModelError(
             f"The files of {base.name} have changed since this run began, so it cannot go on with them.",
@@ -127,7 +116,7 @@ def train(home: Home, db: Database, run: Run, progress: Progress) -> Outcome:
     batches = ByLength([len(row.ids) for row in rows], recipe.batch_size, recipe.seed)
     an_epoch = recipe.model_copy(update={"epochs": 1, "max_steps": 0}).steps(len(rows))
     plan = evaluate.plan(checked.rows, total_steps, sum(batches.lengths) * total_steps // an_epoch)
-    look = Look(model, tokenizer, plan, held_back, progress, _say)
+    look = Look(model, tokenizer, plan, held_back, progress, say)
     gentle = recipe.model_copy(update={"learning_rate": recipe.learning_rate * adjustments.learning_rate_factor})
     settings = arguments(gentle, machine, total_steps, home.run(run.id), autocast)
     trainer = AnswerTrainer(model, rows, tokenizer.pad_token_id or 0, settings, batches, adjustments.micro_batch)
@@ -145,7 +134,7 @@ def train(home: Home, db: Database, run: Run, progress: Progress) -> Outcome:
         watch.restore(trainer.read_state(folder)["watch"])
         progress.tell(step=checkpoint.step)
         progress.commit(lambda session: metrics.forget_after(session, run.id, checkpoint.step))
-        _say(f"Going on from step {checkpoint.step}.")
+        say(f"Going on from step {checkpoint.step}.")
 
     if progress.wish is Wish.KEEP and checkpoint is not None:
         trainer.take_weights()  # nothing more is to be learned, only to be kept
@@ -154,7 +143,7 @@ def train(home: Home, db: Database, run: Run, progress: Progress) -> Outcome:
         progress.check_wish(keep_later=checkpoint is not None)
         progress.phase(Phase.TRAINING)
         learning = methods.trainable_parameters(model)
-        _say(f"Training {learning:,} parameters: {total_steps} steps on {len(encoded.rows)} examples.")
+        say(f"Training {learning:,} parameters: {total_steps} steps on {len(encoded.rows)} examples.")
         gc.collect()
         gc.freeze()  # the libraries' hundred thousands of objects stay; collections need not walk them at every step
         trainer.train(resume_from_checkpoint=str(folder) if checkpoint else None)
@@ -170,7 +159,7 @@ def train(home: Home, db: Database, run: Run, progress: Progress) -> Outcome:
     target = home.adapter(run.id, progress.claim.fence)
     publish(target, lambda partial: _fill(partial, model, tokenizer, base, fingerprint))
     progress.end_phase()
-    _say("Saved the adapter.")
+    say("Saved the adapter.")
     weights = target / "adapter_model.safetensors"
     return Outcome(
         RunStatus.STOPPED if steps < total_steps else RunStatus.SUCCEEDED,
@@ -258,113 +247,6 @@ def _told(numbers: list[int]) -> dict[str, Any]:
     return {"count": len(numbers), "rows": sorted(numbers)[:ROWS_TOLD]}
 
 
-def work(home: Home, db: Database, claim: Claim) -> int:
-    """Train the claimed run and write where it goes from here, whatever happens. Returns the process's exit code."""
-    run = runs.get(db, claim.run_id)
-    _say(f"Run {run.id}, “{run.name}”.")
-    progress = Progress(db, claim, run.phase_seconds)
-    before = signal.signal(signal.SIGTERM, lambda *_: setattr(progress, "leave", True)) if _in_main_thread() else None
-    try:
-        with progress:
-            outcome = train(home, db, run, progress)
-        if not runs.finish(db, claim, outcome.status, outcome.summary, outcome.adapter):
-            return _not_finished(home, db, claim)
-        checkpoints.sweep(db, home, run.id)
-    except Lost:
-        return _lost(home, claim)
-    except StopAsked as stop:
-        return _pause(db, claim) if stop.wish is Wish.PAUSE else _discard(home, db, claim, stop.wish)
-    except Interrupted:
-        _say("Told to end. The run goes on in another process.")
-        runs.put_back(db, claim, SHUT_DOWN)
-        return 143
-    except Exception as error:
-        return _meet(home, db, run, claim, error)
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
-    _say(f"Done: {outcome.status}.")
-    return 0
-
-
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
-
-
-def _not_finished(home: Home, db: Database, claim: Claim) -> int:
-    """The adapter was there, and the run's row says otherwise: discarded at the last moment, or given away."""
-    if runs.get(db, claim.run_id).wish == Wish.DISCARD and runs.move(
-        db, claim.run_id, RunStatus.DISCARDED, "by the user", claim.fence
-    ):
-        return _cleared(home, claim)
-    return _lost(home, claim)
-
-
-def _lost(home: Home, claim: Claim) -> int:
-    _say("The run was given to another process, or has ended. This one stops.")
-    shutil.rmtree(home.adapter(claim.run_id, claim.fence), ignore_errors=True)
-    return 1
-
-
-def _pause(db: Database, claim: Claim) -> int:
-    _say("Paused, as wished.")
-    runs.move(db, claim.run_id, RunStatus.PAUSED, "by the user", claim.fence)
-    return 0
-
-
-def _discard(home: Home, db: Database, claim: Claim, wish: Wish) -> int:
-    early = "Stopped before the first step, so there was nothing to keep." if wish is Wish.KEEP else None
-    _say(early or "Stopped and discarded, as wished.")
-    if runs.move(db, claim.run_id, RunStatus.DISCARDED, "by the user", claim.fence, error_message=early):
-        return _cleared(home, claim)
-    return _lost(home, claim)
-
-
-def _cleared(home: Home, claim: Claim) -> int:
-    shutil.rmtree(home.run(claim.run_id), ignore_errors=True)
-    return 0
-
-
-def _meet(home: Home, db: Database, run: Run, claim: Claim, error: Exception) -> int:
-    """Trouble in training: go on with something changed where that may help, wait where the user must act, or fail."""
-    detail = traceback.format_exc()
-    print(detail, flush=True)
-    message, hint = explain(error)
-    recipe, adjustments = Recipe.model_validate(run.recipe), Adjustments.model_validate(run.adjustments)
-    run = runs.get(db, run.id)
-    saved = checkpoints.of(db, run.id)
-    where = f"from step {saved[0].step:,}" if saved else "from the start"
-    if is_disk_full(error) or isinstance(error, DiskFull):
-        _say(f"Paused. {message} {hint}")
-        runs.move(db, run.id, RunStatus.PAUSED, message, claim.fence, error_message=message, error_hint=hint)
-        return 1
-    if is_out_of_memory(error) and (changed := adjustments.after_out_of_memory(recipe.batch_size)):
-        told = (
-            f"Memory ran out at step {run.step:,}. Training goes on {where} with fewer examples in memory at once "
-            f"({changed.micro_batch}); each step learns from as many as before."
-        )
-    elif isinstance(error, BadLoss) and (changed := adjustments.after_bad_loss()):
-        told = f"{error.message} Training goes on {where} with a third of the learning rate."
-    elif isinstance(error, BadLoss) and saved:
-        told = f"{error.message} That was with the gentler learning rate, so what was learned up to there is kept."
-        runs.put_back(db, claim, told, wish=Wish.KEEP)
-        return 1
-    else:
-        _say(f"Failed. {message} {hint}".strip())
-        runs.move(
-            db, run.id, RunStatus.FAILED, message, claim.fence,
-            error_message=message, error_hint=hint, error_detail=detail,
-        )  # fmt: skip
-        return 1
-    _say(told)
-    runs.put_back(db, claim, told, adjustments=changed.model_dump())
-    return 1
-
-
-def _say(sentence: str) -> None:
-    print(sentence, flush=True)
-
-
 def _warm_up(home: Home) -> None:
     """Pay now for what only a first run pays: late imports, set-up of kernels, the base's fingerprint."""
     machine = probe()
@@ -423,16 +305,16 @@ def main(given: list[str] | None = None) -> int:
         _log_to(home.log(options.run))
     db = open_database(home.database)
     if options.fence is not None:
-        return work(home, db, Claim(options.run, options.fence))
+        return work(home, db, Claim(options.run, options.fence), train)
     try:
         with exclusive(home.lock("device"), wait=False):
             claim = runs.claim(db, options.run)
             if claim is not None:
-                return work(home, db, claim)
+                return work(home, db, claim, train)
     except Held:
-        _say("Another run is being trained on this computer. Wait for its end.")
+        say("Another run is being trained on this computer. Wait for its end.")
         return 1
-    _say(f"Run {options.run} is not waiting to be trained.")
+    say(f"Run {options.run} is not waiting to be trained.")
     return 1
 
 

@@ -21,10 +21,10 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import SchedulerType
 
-from studio.core.errors import StudioError
 from studio.core.recipe import Recipe
 from studio.core.run_state import Wish
 from workers import snapshot
+from workers.attempt import BadLoss
 from workers.batches import ByLength, collate
 from workers.checkpoints import Keeper
 from workers.look import Look
@@ -49,16 +49,6 @@ class Tally:
     def seconds_per_step(self) -> float:
         """The usual one: the median, without the first two, which pay for warming up."""
         return median(self.step_seconds[2:] or self.step_seconds or [0.0])
-
-
-class BadLoss(StudioError):
-    """The loss is not a number any more."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__(
-            f"The loss stopped being a number at step {step}: the corrections were too large.",
-            "Choose a smaller learning rate, for example a third of this one, and start again.",
-        )
 
 
 class AnswerTrainer(Trainer):

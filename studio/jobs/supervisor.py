@@ -71,18 +71,20 @@ class Supervisor:
             self._ready = self._spawn()
 
     def work_off(self) -> None:
-        """Train the runs that wait, one after the other, until none is left."""
-        while not self._closing.is_set() and (run_id := runs.next_in_line(self._db)) is not None:
-            with suppress(Held):  # the supervisor closes
-                self.execute(run_id)
+        """Train the runs that wait, one after the other, until none is left or the supervisor closes."""
+        with suppress(Held):
+            while self.execute(None):
+                pass
 
-    def execute(self, run_id: int, wait_for_device: bool = True) -> bool:
-        """Train run `run_id` until it ends or is interrupted; False if it is not waiting any more.
+    def execute(self, run_id: int | None, wait_for_device: bool = True) -> bool:
+        """Train run `run_id`, or the next in line, until it ends or is interrupted; False if it does not wait any more.
 
-        Raises Held if another process trains on this device and `wait_for_device` is off.
+        Raises Held if another process trains on this device and `wait_for_device` is off, or the supervisor closes.
         """
         with self._busy, self._device_held(wait_for_device):
-            claim = None if self._closing.is_set() else runs.claim(self._db, run_id)
+            let_orphans_go_on(self._db)
+            run_id = run_id or runs.next_in_line(self._db)
+            claim = runs.claim(self._db, run_id) if run_id and not self._closing.is_set() else None
             if claim is None:
                 return False
             killed_before = memory.kills_so_far()
@@ -197,17 +199,20 @@ class _Pulse:
     """
 
     def __init__(self, patience: Patience) -> None:
-        self._most = {"heartbeat": patience.heartbeat / _LOOK_SECONDS, "stall": patience.stall / _LOOK_SECONDS}
+        self._patience = patience
         self._seen: dict[str, object] = {}
         self._same = {"heartbeat": 0, "stall": 0}
+        self._lives = False  # until its first heartbeat a process imports its libraries, however long that takes
 
     def judge(self, run: Run) -> Death | None:
         for name, sign in (("heartbeat", run.heartbeat_at), ("stall", (run.activity, run.phase, run.step))):
-            self._same[name] = self._same[name] + 1 if self._seen.get(name) == sign else 0
+            changed = name in self._seen and self._seen[name] != sign
+            self._same[name] = 0 if changed else self._same[name] + 1
             self._seen[name] = sign
-        if self._same["heartbeat"] > self._most["heartbeat"]:
+            self._lives |= changed
+        if self._lives and self._same["heartbeat"] * _LOOK_SECONDS > self._patience.heartbeat:
             return Death("The training process stopped answering.", "Let it go on from its page.", own_fault=False)
-        if self._same["stall"] > self._most["stall"]:
+        if self._same["stall"] * _LOOK_SECONDS > self._patience.stall:
             return Death("Training got stuck.", "If it gets stuck there again, the log tells the details.")
         return None
 
@@ -215,11 +220,16 @@ class _Pulse:
 CRASHED = Death("The studio ended while this run was training.", "Let it go on from its page.", own_fault=False)
 
 
+def let_orphans_go_on(db: Database) -> None:
+    """Only for whoever holds the lock on the device: a run that is running then has lost its process."""
+    for run in runs.with_status(db, RunStatus.RUNNING):
+        runs.account_for(db, run.id, run.fence, CRASHED)
+
+
 def reconcile(home: Home, db: Database, doorbell: Doorbell) -> None:
     """Make the truth and the world agree: runs whose process is gone, and waiting runs whose ring was lost."""
     with suppress(Held), exclusive(home.lock("device"), wait=False):  # held: whoever trains accounts for that run
-        for run in runs.with_status(db, RunStatus.RUNNING):
-            runs.account_for(db, run.id, run.fence, CRASHED)
+        let_orphans_go_on(db)
     if len(doorbell.huey) == 0 and (waiting := runs.next_in_line(db)) is not None:
         doorbell.ring(waiting)
 

@@ -1,5 +1,6 @@
 """Runs: start one, watch it, stop it, list them."""
 
+import shutil
 from collections.abc import Mapping as Choices
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +12,9 @@ from studio.core.run_state import ENDED, RunStatus, Wish
 from studio.data.split import validation_count
 from studio.services import base_models, datasets
 from studio.services.context import Studio
-from studio.store import metrics, runs
+from studio.store import adapters, checkpoints, metrics, runs
 from studio.store.datasets import get as get_dataset
-from studio.store.tables import Adapter, Run, Sample
+from studio.store.tables import Adapter, Run, RunEvent, Sample
 
 LOG_TAIL_BYTES = 20_000
 
@@ -28,10 +29,17 @@ class RunView:
     headline: str  # its state in words
     share_done: float  # 0 to 1
     adapter: Adapter | None
+    checkpoint_step: int | None  # from which it can go on
+    interruptions: list[RunEvent]  # what happened to it, each with a sentence
 
     @property
     def ended(self) -> bool:
         return RunStatus(self.run.status) in ENDED
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing happens to it until somebody lets it go on."""
+        return self.ended or self.run.status == RunStatus.PAUSED
 
 
 def start(
@@ -106,13 +114,94 @@ def start_of(studio: Studio, run_id: int) -> Start:
 
 def stop(studio: Studio, run_id: int, discard: bool) -> Run:
     """Ask a run to end: keep what it has learned so far, or discard it. A run that has ended stays as it is."""
+    wish = Wish.DISCARD if discard else Wish.KEEP
+    while True:  # until one of the moves is made: the run itself may move meanwhile
+        run = runs.get(studio.db, run_id)
+        status = RunStatus(run.status)
+        learned = bool(checkpoints.of(studio.db, run_id))
+        if status == RunStatus.FAILED and learned:
+            done = _discard(studio, run_id) if discard else runs.resume(studio.db, run_id, wish)
+        elif status in ENDED:
+            raise StudioError(f"Run {run_id} has already ended: {headline(run, 0).lower()}")
+        elif status == RunStatus.RUNNING:
+            done = runs.ask(studio.db, run_id, wish)
+        elif discard or not learned:
+            done = _discard(studio, run_id)
+        elif status == RunStatus.PAUSED:
+            done = runs.resume(studio.db, run_id, wish)
+        else:
+            done = runs.ask(studio.db, run_id, wish)
+        if done:
+            return _rung(studio, run_id)
+
+
+def pause(studio: Studio, run_id: int) -> Run:
+    """Let a run rest; it goes on from where it was when `resume` is called. Raises StudioError if it has ended."""
+    while True:
+        run = runs.get(studio.db, run_id)
+        if run.status == RunStatus.PAUSED:
+            return run
+        if RunStatus(run.status) in ENDED:
+            raise StudioError(f"Run {run_id} has already ended: {headline(run, 0).lower()}")
+        if run.status == RunStatus.RUNNING:
+            done = runs.ask(studio.db, run_id, Wish.PAUSE)
+        else:
+            done = runs.move(studio.db, run_id, RunStatus.PAUSED, "by the user")
+        if done:
+            return runs.get(studio.db, run_id)
+
+
+def resume(studio: Studio, run_id: int) -> Run:
+    """Let a paused, stopped or failed run go on from its checkpoint. One that goes on already is left alone.
+
+    Raises StudioError if it has come to its end, or nothing is left of it.
+    """
+    if not runs.resume(studio.db, run_id):
+        run = runs.get(studio.db, run_id)
+        if RunStatus(run.status) in ENDED:
+            raise StudioError(
+                f"Run {run_id} cannot go on: {headline(run, 0).lower()}",
+                "“Train further” starts a new run from its model."
+                if run.status == RunStatus.SUCCEEDED
+                else "Start a new run with the same data.",
+            )
+    return _rung(studio, run_id)
+
+
+def train_further(studio: Studio, run_id: int, epochs: float | None = None, request_key: str | None = None) -> Run:
+    """A new run that starts from the adapter of another: the same data and settings, `epochs` more passes.
+
+    Raises NotFound if that run has no adapter, RecipeError if `epochs` cannot be used.
+    """
+    parent = runs.get(studio.db, run_id)
+    adapters.usable(studio.db, studio.home, run_id)
+    recipe = Recipe.model_validate(parent.recipe)
+    chosen = recipe.model_dump() | {"epochs": epochs or recipe.epochs, "max_steps": 0 if epochs else recipe.max_steps}
+    run = runs.create(
+        studio.db,
+        name=f"{parent.name[:70]}, further",
+        request_key=request_key,
+        recipe=build(chosen, parent.data["rows"], base_models.parameters(studio, parent.base_id)).model_dump(),
+        dataset_id=parent.dataset_id,
+        data=parent.data,
+        base_id=parent.base_id,
+        parent_id=run_id,
+    )
+    return _rung(studio, run.id)
+
+
+def _rung(studio: Studio, run_id: int) -> Run:
     run = runs.get(studio.db, run_id)
-    if RunStatus(run.status) in ENDED:
-        raise StudioError(f"Run {run_id} has already ended: {headline(run, 0).lower()}")
-    if run.status == RunStatus.QUEUED and runs.move(studio.db, run_id, RunStatus.DISCARDED, "taken out of the line"):
-        return runs.get(studio.db, run_id)
-    runs.ask(studio.db, run_id, Wish.DISCARD if discard else Wish.KEEP)
-    return runs.get(studio.db, run_id)
+    if run.status == RunStatus.QUEUED:
+        studio.doorbell.ring(run_id)
+    return run
+
+
+def _discard(studio: Studio, run_id: int) -> bool:
+    done = runs.move(studio.db, run_id, RunStatus.DISCARDED, "by the user")
+    if done:
+        shutil.rmtree(studio.home.run(run_id), ignore_errors=True)
+    return done
 
 
 def view(studio: Studio, run_id: int) -> RunView:
@@ -125,7 +214,13 @@ def view(studio: Studio, run_id: int) -> RunView:
         headline=headline(run, ahead),
         share_done=_share_done(run),
         adapter=runs.adapter_of(studio.db, run_id),
+        checkpoint_step=next((checkpoint.step for checkpoint in checkpoints.of(studio.db, run_id)), None),
+        interruptions=[e for e in runs.events(studio.db, run_id) if _is_interruption(e)],
     )
+
+
+def _is_interruption(event: RunEvent) -> bool:
+    return event.old == RunStatus.RUNNING and event.new == RunStatus.QUEUED
 
 
 def every(studio: Studio) -> list[Run]:
@@ -190,6 +285,12 @@ def show(studio: Studio, run_id: int) -> dict[str, Any]:
         "created_at": run.created_at,
         "started_at": run.started_at,
         "ended_at": run.ended_at,
+        "attempts": run.attempts,
+        "adjustments": run.adjustments,
+        "starts_from": run.parent_id,
+        "checkpoints": [
+            {"step": c.step, "size_bytes": c.size_bytes, "at": c.created_at} for c in checkpoints.of(studio.db, run_id)
+        ],
         "events": [
             {"at": e.at, "from": e.old, "to": e.new, "reason": e.reason} for e in runs.events(studio.db, run_id)
         ],
@@ -211,11 +312,17 @@ def parse_id(text: str) -> int:
 
 def headline(run: Run, ahead: int) -> str:
     """The run's state in words."""
+    if run.wish and run.status in (RunStatus.QUEUED, RunStatus.RUNNING):
+        return {
+            Wish.DISCARD: "Stopping…",
+            Wish.KEEP: "Stopping; what it has learned is being kept…",
+            Wish.PAUSE: "Pausing after this step…",
+        }[Wish(run.wish)]
     if run.status == RunStatus.QUEUED:
+        if run.attempts and not ahead:
+            return f"Recovering: it goes on in a moment (attempt {run.attempts + 1} of {runs.ATTEMPTS})."
         return "Waiting: it is next." if ahead == 0 else f"Waiting: {ahead} run{'s' if ahead > 1 else ''} before it."
     if run.status == RunStatus.RUNNING:
-        if run.wish:
-            return "Stopping…" if run.wish == Wish.DISCARD else "Stopping; what it has learned is being kept…"
         return {
             "loading": "Loading the base model…",
             "checking": "Asking the untrained model first, to compare…",
@@ -223,6 +330,7 @@ def headline(run: Run, ahead: int) -> str:
             "saving": "Saving the adapter…",
         }.get(run.phase or "", "Starting…")
     return {
+        RunStatus.PAUSED: f"Paused at step {run.step:,}." if run.step else "Paused.",
         RunStatus.SUCCEEDED: "Done. Your model is ready.",
         RunStatus.STOPPED: f"Stopped after step {run.step:,}. What it learned is kept.",
         RunStatus.DISCARDED: "Stopped and discarded.",

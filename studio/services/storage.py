@@ -181,7 +181,7 @@ def _models(studio: Studio, runs: Iterable[Any]) -> Iterable[Thing]:
         warning = f"{_users(users[folder])} was trained on it: chatting needs it again." if users[folder] else ""
         yield Thing(
             id=folder.name,
-            name=folder.name.replace("--", "/"),
+            name=base_models.display_name(folder.name.replace("--", "/")),
             about="an unfinished download" if folder.suffix == ".partial" else "",
             size_bytes=_size(folder),
             in_use=f"{_users(active)} needs it to be trained." if active else "",

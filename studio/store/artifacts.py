@@ -37,10 +37,22 @@ def publish(target: Path, fill: Callable[[Path], None]) -> Published:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    shutil.rmtree(target, ignore_errors=True)
+    remove(target)
     partial.rename(target)
     _sync(target.parent)
     return published
+
+
+def remove(folder: Path) -> None:
+    """Remove a published folder, or what is left of one; a kill in the middle leaves nothing that looks whole."""
+    if not folder.name.endswith(PARTIAL):
+        gone = folder.with_name(f"{folder.name}.gone{PARTIAL}")
+        shutil.rmtree(gone, ignore_errors=True)
+        try:
+            folder = folder.rename(gone)
+        except FileNotFoundError:
+            return
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def is_whole(folder: Path, sha256: str = "") -> bool:

@@ -1,11 +1,9 @@
 """Checkpoints of runs: rows that point to whole folders. The row is written after its folder and deleted before it."""
 
-import shutil
-
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from studio.store.artifacts import Published, is_whole
+from studio.store.artifacts import Published, is_whole, remove
 from studio.store.db import Database
 from studio.store.home import Home
 from studio.store.tables import Adapter, Checkpoint
@@ -58,6 +56,6 @@ def sweep(db: Database, home: Home, run_id: int) -> None:
             *session.scalars(select(Adapter.path).where(Adapter.run_id == run_id)),
         }
     run = home.run(run_id)
-    for folder in (*run.glob("checkpoints/*"), *run.glob("adapter-*"), *run.glob("adapter.partial")):
+    for folder in (*run.glob("checkpoints/*"), *run.glob("adapter-*")):
         if folder.is_dir() and str(folder.relative_to(home.path)) not in pointed:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)

@@ -99,8 +99,13 @@ def _state(view: RunView) -> dict[str, Any]:
     run = view.run
     running = run.status == RunStatus.RUNNING
     left = f"{words.duration(run.seconds_left)} left" if running and run.seconds_left is not None else ""
+    saved = view.checkpoint_step
     return _line(view) | {
         "wish": run.wish,
+        "rests": view.rests,
+        "checkpoint_step": saved,
+        "saved": f"saved at step {saved:,}" if saved and not view.ended else "",
+        "story": [{"when": words.moment(event.at), "text": event.reason} for event in view.interruptions],
         "phase": run.phase,
         "time_left": left,
         "step": f"step {run.step:,} of {run.total_steps:,}" if run.total_steps else "",
@@ -149,6 +154,11 @@ def _facts(view: RunView, rows: list[dict[str, Any]]) -> list[dict[str, str]]:
         facts.append(_fact("Speed", f"{speed:,.0f} tokens/s", "A token is about three quarters of a word"))
     if memory:
         facts.append(_fact("Memory", f"{memory:.1f} GiB", "The most that training has used"))
+    saved = summary.get("checkpoints") or {}
+    if saved.get("count"):
+        share = saved["seconds"] / max(sum(view.run.phase_seconds.values()), 1e-9)
+        value = f"{saved['count']:,}, {share:.1%} of the time"
+        facts.append(_fact("Checkpoints", value, "Saved on the way, to go on from after an interruption"))
     held_back = view.run.data.get("validation_rows", 0)
     facts.append(
         _fact(

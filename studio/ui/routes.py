@@ -58,6 +58,19 @@ def _router(studio: Studio) -> APIRouter:
         storage.delete(studio, kind, thing_id, even_if_used=asked)
         return present.storage_page(storage.report(studio, most))
 
+    @router.post("/api/runs/{run}/pause")
+    def pause_run(run: str) -> dict[str, Any]:
+        return present.run_page(studio, runs.pause(studio, runs.parse_id(run)).id)
+
+    @router.post("/api/runs/{run}/resume")
+    def resume_run(run: str) -> dict[str, Any]:
+        return present.run_page(studio, runs.resume(studio, runs.parse_id(run)).id)
+
+    @router.post("/api/runs/{run}/further")
+    def train_further(run: str, key: Annotated[str, Body(embed=True, max_length=64)]) -> dict[str, Any]:
+        made = runs.train_further(studio, runs.parse_id(run), request_key=f"further-{runs.parse_id(run)}-{key}")
+        return {"id": made.id}
+
     @router.get("/download/run-{run}.zip")
     def download(run: str) -> Response:
         run_id = runs.parse_id(run)

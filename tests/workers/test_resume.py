@@ -15,8 +15,9 @@ from studio.store.db import Database, open_database
 from studio.store.home import Home
 from studio.store.runs import Death
 from studio.store.tables import Dataset
+from workers.attempt import work
 from workers.progress import Progress
-from workers.train import work
+from workers.train import train
 from workers.trainer import AnswerTrainer
 
 # PEFT 0.21 asks transformers 5.23 by a name that it calls outdated
@@ -66,7 +67,7 @@ def attempt(here: Home, db: Database, run_id: int) -> str:
     claim = runs.claim(db, run_id)
     assert claim
     try:
-        work(here, db, claim)
+        work(here, db, claim, train)
     except Killed:
         runs.account_for(db, run_id, claim.fence, KILLED)
     return runs.get(db, run_id).status

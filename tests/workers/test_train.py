@@ -19,7 +19,8 @@ from studio.store import checkpoints, metrics, runs
 from studio.store.db import Database, open_database
 from studio.store.home import Home
 from studio.store.tables import Dataset, Run
-from workers.train import work
+from workers.attempt import work
+from workers.train import train as train_run
 
 # PEFT 0.21 asks transformers 5.23 by a name that it calls outdated
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -70,7 +71,7 @@ def train(home: Home, db: Database, run: Run) -> int:
     """The exit code; in this process, because importing torch anew takes longer than the run."""
     claim = runs.claim(db, run.id)
     assert claim
-    return work(home, db, claim)
+    return work(home, db, claim, train_run)
 
 
 def wish_after_steps(db: Database, run: Run, wish: Wish) -> Thread:
@@ -169,7 +170,7 @@ def test_stopping_before_the_first_step_has_nothing_to_keep(
     claim = runs.claim(db, queued.id)
     assert claim
     runs.ask(db, queued.id, Wish.KEEP)
-    assert work(here, db, claim) == 0
+    assert work(here, db, claim, train_run) == 0
     run = runs.get(db, queued.id)
     assert run.status == RunStatus.DISCARDED
     assert run.error_message == "Stopped before the first step, so there was nothing to keep."

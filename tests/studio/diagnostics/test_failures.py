@@ -21,7 +21,10 @@ def test_an_error_becomes_a_sentence_and_a_next_step(error: Exception, words: st
     assert words in message and hint and "division" not in message
 
 
-@pytest.mark.parametrize(("code", "words"), [(-9, "memory"), (-11, "SIGSEGV"), (3, "exit code 3")])
-def test_an_exit_without_a_word_is_explained(code: int, words: str) -> None:
-    message, hint = explain_exit(code)
+@pytest.mark.parametrize(
+    ("code", "memory_ran_out", "words"),
+    [(-9, True, "memory ran out"), (-9, False, "from outside"), (-11, False, "SIGSEGV"), (3, False, "exit code 3")],
+)
+def test_an_exit_without_a_word_is_explained(code: int, memory_ran_out: bool, words: str) -> None:
+    message, hint = explain_exit(code, memory_ran_out)
     assert words in message and hint

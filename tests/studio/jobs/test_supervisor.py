@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -12,9 +13,10 @@ import psutil
 import pytest
 
 from studio.core.run_state import RunStatus
-from studio.jobs.supervisor import Supervisor, reconcile
+from studio.jobs.supervisor import Patience, Supervisor, reconcile
 from studio.services import datasets, runs
 from studio.services.context import Studio
+from studio.store import checkpoints
 from studio.store import runs as run_rows
 from studio.store.locks import Held, exclusive
 
@@ -78,23 +80,54 @@ def test_a_stop_is_obeyed_within_seconds(tiny_studio: Studio, faq: Path, discard
     assert tiny_studio.home.adapter(run_id, 1).is_dir() is not discard
 
 
-def test_a_killed_trainer_is_accounted_for_in_words(tiny_studio: Studio, faq: Path) -> None:
-    run_id = start(tiny_studio, faq, epochs=100, preset="thorough")
-    _, thread = in_background(tiny_studio, run_id)
-    wait_until(lambda: trains(tiny_studio, run_id))
+def test_a_run_whose_trainer_is_killed_goes_on_in_another(tiny_studio: Studio, faq: Path) -> None:
+    run_id = start(tiny_studio, faq, max_steps=60, epochs=100, checkpoint_steps=2)
+    supervisor = Supervisor(tiny_studio.home, tiny_studio.db)
+    thread = threading.Thread(target=supervisor.work_off)
+    thread.start()
+    wait_until(lambda: len(checkpoints.of(tiny_studio.db, run_id)) == 2)
     trainer().kill()
-    thread.join(15)
-    assert status(tiny_studio, run_id) == RunStatus.FAILED
-    assert "memory" in str(run_rows.get(tiny_studio.db, run_id).error_message)
+    thread.join(120)
+    view = runs.view(tiny_studio, run_id)
+    assert view.run.status == RunStatus.SUCCEEDED and view.run.summary["steps"] == 60
+    (told,) = [event.reason for event in view.interruptions]
+    assert "Nothing is lost: the run goes on from step" in told and "(attempt 2 of 3)" in told
 
 
-def test_closing_the_studio_ends_the_trainer_and_says_so(tiny_studio: Studio, faq: Path) -> None:
+def test_a_trainer_that_always_dies_is_given_up_after_three_attempts(tiny_studio: Studio, faq: Path) -> None:
+    poison, healthy = start(tiny_studio, faq), start(tiny_studio, faq)
+    dies = [sys.executable, "-c", "import os; os.abort()"]
+    Supervisor(tiny_studio.home, tiny_studio.db, trainer=dies).work_off()
+    for run_id in (poison, healthy):
+        run = run_rows.get(tiny_studio.db, run_id)
+        assert run.status == RunStatus.FAILED and run.fence == 3
+        assert "SIGABRT" in str(run.error_message) and "3 times without getting further" in str(run.error_message)
+
+
+def test_a_trainer_that_stops_answering_is_replaced(tiny_studio: Studio, faq: Path) -> None:
+    run_id = start(tiny_studio, faq, max_steps=60, epochs=100, checkpoint_steps=2)
+    supervisor = Supervisor(tiny_studio.home, tiny_studio.db, patience=Patience(heartbeat=2))
+    thread = threading.Thread(target=supervisor.work_off)
+    thread.start()
+    wait_until(lambda: len(checkpoints.of(tiny_studio.db, run_id)) == 2)
+    stopped = trainer()
+    stopped.suspend()
+    thread.join(120)
+    assert not stopped.is_running()
+    view = runs.view(tiny_studio, run_id)
+    assert view.run.status == RunStatus.SUCCEEDED and "stopped answering" in view.interruptions[0].reason
+
+
+def test_closing_the_studio_saves_the_run_and_puts_it_back(tiny_studio: Studio, faq: Path) -> None:
     run_id = start(tiny_studio, faq, epochs=100, preset="thorough")
     supervisor, thread = in_background(tiny_studio, run_id)
     wait_until(lambda: trains(tiny_studio, run_id))
     supervisor.close()
     thread.join(15)
-    assert "shut down" in str(run_rows.get(tiny_studio.db, run_id).error_message)
+    run = run_rows.get(tiny_studio.db, run_id)
+    assert run.status == RunStatus.QUEUED and run.attempts == 0
+    assert [checkpoint.step for checkpoint in checkpoints.of(tiny_studio.db, run_id)] == [run.step]
+    assert "shut down" in run_rows.events(tiny_studio.db, run_id)[-1].reason
     assert not [p for p in psutil.Process().children() if "workers.train" in p.cmdline()]
 
 
@@ -116,20 +149,15 @@ def test_a_trainer_that_lost_its_run_stops_writing(tiny_studio: Studio, faq: Pat
     assert not thread.is_alive() and status(tiny_studio, run_id) == RunStatus.FAILED
 
 
-def test_reconciling_rings_again_and_accounts_for_the_dead(tiny_studio: Studio, faq: Path) -> None:
+def test_reconciling_rings_again_and_lets_an_orphan_go_on(tiny_studio: Studio, faq: Path) -> None:
     waiting, orphan = start(tiny_studio, faq), start(tiny_studio, faq)
-    claim = run_rows.claim(tiny_studio.db, orphan)
-    assert claim
+    assert run_rows.claim(tiny_studio.db, orphan)
     tiny_studio.doorbell.huey.flush()
-    with tiny_studio.db.writing() as session:
-        run_rows.report(session, claim)
-    reconcile(tiny_studio.home, tiny_studio.db, tiny_studio.doorbell)
-    assert status(tiny_studio, orphan) == RunStatus.RUNNING  # its heart beat a moment ago
+    with exclusive(tiny_studio.home.lock("device")):  # somebody trains
+        reconcile(tiny_studio.home, tiny_studio.db, tiny_studio.doorbell)
+    assert status(tiny_studio, orphan) == RunStatus.RUNNING
     assert len(tiny_studio.doorbell.huey) == 1
-    with tiny_studio.db.writing() as session:
-        run = session.get(run_rows.Run, orphan)
-        assert run
-        run.heartbeat_at = time.time() - 60
     reconcile(tiny_studio.home, tiny_studio.db, tiny_studio.doorbell)
-    assert status(tiny_studio, orphan) == RunStatus.FAILED and status(tiny_studio, waiting) == RunStatus.QUEUED
+    assert status(tiny_studio, orphan) == status(tiny_studio, waiting) == RunStatus.QUEUED
+    assert "Nothing is lost: the run starts again" in runs.view(tiny_studio, orphan).interruptions[0].reason
     assert len(tiny_studio.doorbell.huey) == 1

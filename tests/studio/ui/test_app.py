@@ -39,7 +39,9 @@ def gradio_pages(site: FastAPI) -> gr.Blocks:
     return mounted.app.get_blocks()  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("path", ["/", "/run?id=1", "/run?id=nonsense", "/models", "/chat", "/chat?run=999", "/health"])
+@pytest.mark.parametrize(
+    "path", ["/", "/run?id=1", "/run?id=nonsense", "/models", "/chat", "/chat?run=999", "/storage", "/health"]
+)
 def test_every_page_answers(browser: TestClient, path: str) -> None:
     assert browser.get(path).status_code == 200
 
@@ -133,3 +135,13 @@ def test_a_locked_database_is_said_in_words_and_may_be_tried_again(
         assert refused.status_code == 503
         assert refused.json() == {"message": DatabaseBusy().message, "hint": DatabaseBusy().hint}
     assert browser.get(f"/api/runs/{run.id}").json()["status"] == RunStatus.QUEUED
+
+
+def test_things_are_deleted_by_kind_and_id_alone(browser: TestClient, run: Run) -> None:
+    (shown, *_) = browser.get("/api/storage").json()["groups"][0]["things"]
+    assert shown["name"] == f"<b>Shelves</b> (run {run.id})" and "ask" not in shown
+    refused = browser.post("/api/storage/delete", json={"kind": "run", "id": str(run.id)})
+    assert refused.status_code == 400 and "cannot be deleted" in refused.json()["message"]
+    for kind, thing in (("upload", "../studio.db"), ("backup", ".."), ("model", "/etc"), ("dataset", "x")):
+        assert browser.post("/api/storage/delete", json={"kind": kind, "id": thing}).status_code == 404
+    assert browser.post("/api/storage/delete", json={"kind": "database", "id": "1"}).status_code == 422
