@@ -138,7 +138,8 @@ def test_a_locked_database_is_said_in_words_and_may_be_tried_again(
 
 
 def test_things_are_deleted_by_kind_and_id_alone(browser: TestClient, run: Run) -> None:
-    (shown, *_) = browser.get("/api/storage").json()["groups"][0]["things"]
+    listed = {thing["id"]: thing for thing in browser.get("/api/storage").json()["groups"][0]["things"]}
+    shown = listed[str(run.id)]
     assert shown["name"] == f"<b>Shelves</b> (run {run.id})" and "ask" not in shown
     refused = browser.post("/api/storage/delete", json={"kind": "run", "id": str(run.id)})
     assert refused.status_code == 400 and "cannot be deleted" in refused.json()["message"]
