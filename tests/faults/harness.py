@@ -41,7 +41,7 @@ FAULTS = {  # and how often
     "kill consumer while its trainer sleeps": 8,
     "stop trainer": 10,
     "stop consumer": 4,
-    "damage checkpoint": 6,
+    "kill trainer and damage its checkpoint": 6,
 }
 STAGES = ("loading", "training", "training", "saving a checkpoint", "saving a checkpoint", "publishing", "saving")
 ROOT = Path(__file__).parents[2]
@@ -161,22 +161,21 @@ class Lane:
     def _fault(self) -> None:
         kind = self.random.choices(list(self._faults), list(self._faults.values()))[0]
         with suppress(psutil.Error, ProcessLookupError, FileNotFoundError):
-            if kind == "damage checkpoint":
-                if not self._damage():
-                    return
-            elif kind.endswith("consumer"):
+            if kind.endswith("consumer"):
                 self._strike(kind, psutil.Process(self._consumer.pid))
             else:
                 stage = self._wait_for_stage()
                 if not (trainers := self._trainers()):
                     return
                 victim = self.random.choice(trainers)
-                if kind == "kill trainer":
+                if kind.startswith("kill trainer"):
                     self.report.stages[stage] += 1
                 if kind == "kill consumer while its trainer sleeps":
                     self._strike("stop", trainers[0])
                     victim = psutil.Process(self._consumer.pid)
                 self._strike(kind, victim)
+                if kind.endswith("checkpoint"):
+                    self._damage()
             self.report.faults[kind] += 1
 
     def _wait_for_stage(self) -> str:
@@ -207,9 +206,9 @@ class Lane:
         process.suspend()
         Thread(target=_wake, args=(process, self.random.choice([0.1, 0.5, 2.0, 3.0, 4.0])), daemon=True).start()
 
-    def _damage(self) -> bool:
-        """Spoil or remove a file of the newest checkpoint of a run that is to go on and has another one."""
-        for run in runs.with_status(self.studio.db, RunStatus.QUEUED):
+    def _damage(self) -> None:
+        """Spoil or remove a file of the newest checkpoint of a run that has another one and no process."""
+        for run in runs.with_status(self.studio.db, RunStatus.QUEUED, RunStatus.RUNNING):
             found = checkpoints.of(self.studio.db, run.id)
             if len(found) > 1:
                 folder = self.studio.home.path / found[0].path
@@ -220,8 +219,7 @@ class Lane:
                 else:
                     text = part.read_text()
                     part.write_text(text[:-1] + ("0" if text[-1] != "0" else "1"))
-                return True
-        return False
+                return
 
     def _users(self) -> None:
         """Now and then somebody pauses, stops or goes on; what has given up is tried again."""
