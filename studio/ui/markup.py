@@ -12,7 +12,7 @@ from studio.core.errors import StudioError
 from studio.services.datasets import Preview
 from studio.ui.theme import ASSETS_URL
 
-PAGES = (("New model", "/"), ("My models", "/models"), ("Chat", "/chat"))
+PAGES = (("New model", "/"), ("My models", "/models"), ("Chat", "/chat"), ("Storage", "/storage"))
 _SHOWN_CHARS = 600
 _SHOWN_REASONS = 6
 
