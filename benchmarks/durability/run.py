@@ -1,4 +1,4 @@
-"""What being safe costs, and how soon a killed run trains again: the real trainer, the starter model, a real supervisor.
+"""What being safe costs, and how soon a killed run trains again: real trainer, starter model, real supervisor.
 
     python benchmarks/durability/run.py --models ~/.adapter-studio/models
 

