@@ -2,9 +2,10 @@
 import { showRun } from "./run.js";
 import { showModels } from "./models.js";
 import { showData } from "./data.js";
+import { showStorage } from "./storage.js";
 
-const starts = { "run-page": showRun, "models-page": showModels, "data-page": showData };
-const titles = { "/": "New model", "/run": "Run", "/models": "My models", "/chat": "Chat", "/data": "Data" };
+const starts = { "run-page": showRun, "models-page": showModels, "data-page": showData, "storage-page": showStorage };
+const titles = { "/": "New model", "/run": "Run", "/models": "My models", "/chat": "Chat", "/data": "Data", "/storage": "Storage" };
 const started = new WeakSet();
 
 function look() {

@@ -1,12 +1,13 @@
 """The data sets that are kept: list them, name them, delete them, notice a file that was here before."""
 
 import re
-import shutil
 import unicodedata
 from dataclasses import dataclass
 
 from studio.core.errors import NotFound, StudioError
+from studio.services import storage
 from studio.services.context import Studio
+from studio.services.storage import Kind
 from studio.store import datasets
 from studio.store.examples import Version
 from studio.store.tables import Dataset, Run
@@ -42,9 +43,7 @@ def rename(studio: Studio, dataset_id: int, name: str) -> None:
 
 def delete(studio: Studio, dataset_id: int) -> None:
     """Raises StudioError, naming the run, if one uses it."""
-    datasets.get(studio.db, dataset_id)
-    datasets.remove(studio.db, dataset_id)
-    shutil.rmtree(studio.home.dataset(dataset_id), ignore_errors=True)
+    storage.delete(studio, Kind.DATASET, str(dataset_id))
 
 
 def uploaded_before(studio: Studio, upload_id: str) -> Kept | None:

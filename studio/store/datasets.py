@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 
 from studio.core.conversation import read_jsonl
-from studio.core.errors import NotFound, StudioError
+from studio.core.errors import NotFound
 from studio.store import examples
 from studio.store.db import Database
 from studio.store.examples import Examples
@@ -58,18 +58,6 @@ def users(db: Database, dataset_id: int) -> list[Run]:
     """The runs that train or trained on it, the newest first."""
     with db.reading() as session:
         return list(session.scalars(select(Run).where(Run.dataset_id == dataset_id).order_by(Run.id.desc())))
-
-
-def remove(db: Database, dataset_id: int) -> None:
-    """Raises StudioError, naming the run, if one uses it."""
-    with db.writing() as session:  # a run that begins in this moment waits, and then finds no data set
-        run = session.scalar(select(Run).where(Run.dataset_id == dataset_id).order_by(Run.id.desc()))
-        if run is not None:
-            raise StudioError(
-                f"The run “{run.name}” (number {run.id}) was trained on this data set.",
-                "It is kept so that the run can be looked at and repeated.",
-            )
-        session.execute(delete(Dataset).where(Dataset.id == dataset_id))
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from studio.core.conversation import Conversation, as_record, from_record
 from studio.core.errors import DataError, NotFound
-from studio.store.db import BUSY_TIMEOUT_MS, journal_mode
+from studio.store.db import WAIT_SECONDS, journal_mode
 from studio.store.examined import AT_ONCE, HOLDS, Examined
 
 _T = TypeVar("_T")
@@ -259,6 +259,19 @@ def opened(path: Path) -> Iterator[Examples]:
         connection.close()
 
 
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Nobody changes the file meanwhile, and all that was changed is in it: it may be copied."""
+    connection = _connect(path)
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+    finally:
+        connection.close()
+
+
 def create(path: Path, conversations: Iterable[Conversation], words: str) -> Version:
     """Write version 1 into a new file, in a stream."""
     path.unlink(missing_ok=True)
@@ -335,7 +348,7 @@ def _batches(items: Iterable[_T]) -> Iterator[list[_T]]:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False)
     connection.execute(f"PRAGMA journal_mode = {journal_mode()}")
     connection.execute("PRAGMA synchronous = FULL")
     return connection

@@ -17,7 +17,7 @@ from studio.services.readings import Preview
 from studio.ui import words
 from studio.ui.theme import ASSETS_URL
 
-PAGES = (("New model", "/"), ("My models", "/models"), ("Chat", "/chat"), ("Data", "/data"))
+PAGES = (("New model", "/"), ("My models", "/models"), ("Chat", "/chat"), ("Data", "/data"), ("Storage", "/storage"))
 _SHOWN_CHARS = 600
 _SHOWN_REASONS = 6
 _SHOWN_FINDINGS = 4

@@ -174,5 +174,5 @@ def test_a_data_set_is_listed_noticed_again_and_deleted_when_unused(opened: Page
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete").first.click()
     expect(
-        page.get_by_text("was trained on this data set").or_(page.get_by_role("heading", name="Data", exact=True))
+        page.get_by_text("learned from it").or_(page.get_by_role("heading", name="Data", exact=True))
     ).to_be_visible()

@@ -155,7 +155,7 @@ def test_data_sets_are_listed_named_and_kept_while_a_run_uses_them(studio: Studi
     before = library.uploaded_before(studio, datasets.keep_upload(studio, messy, messy.name))
     assert before and before.dataset.id == dataset
     run = runs.start_on(studio, dataset, 1, "starter", {}, name="Helper")
-    with pytest.raises(StudioError, match=f"The run “Helper” \\(number {run.id}\\) was trained on this data set"):
+    with pytest.raises(StudioError, match=f"Run {run.id}, “Helper”, learned from it"):
         library.delete(studio, dataset)
     other = datasets.make(studio, datasets.keep_upload(studio, datasets.SAMPLE, "sample.csv")).id
     library.delete(studio, other)
