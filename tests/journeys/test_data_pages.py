@@ -143,6 +143,7 @@ def test_an_example_is_seen_as_tokens_and_lengths_follow_the_slider(opened: Page
         slider.press("ArrowLeft")
     expect(page.get_by_text("1 row would be cut")).to_be_visible()
     page.get_by_role("button", name="Show these rows").click()
+    expect(page.locator("table.examples tbody tr")).to_have_count(1)
     expect(page.locator("table.examples tbody tr")).to_contain_text("Long?")
 
 
