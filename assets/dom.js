@@ -26,10 +26,12 @@ export async function request(path, body) {
     throw new Unreachable("The studio does not answer. Training goes on if it was running; this page tries again.");
   }
   const content = await answer.json().catch(() => ({}));
+  if (answer.status === 503) throw new Unreachable([content.message, content.hint].filter(Boolean).join(" "));
   if (!answer.ok) throw new Error([content.message ?? "That did not work.", content.hint].filter(Boolean).join(" "));
   return content;
 }
 
+/** The studio does not answer just now: the same request may succeed later. */
 export class Unreachable extends Error {}
 
 /**

@@ -1,9 +1,10 @@
 // Starts the script of the page that is open, once Gradio has put its place there.
 import { showRun } from "./run.js";
 import { showModels } from "./models.js";
+import { showStorage } from "./storage.js";
 
-const starts = { "run-page": showRun, "models-page": showModels };
-const titles = { "/": "New model", "/run": "Run", "/models": "My models", "/chat": "Chat" };
+const starts = { "run-page": showRun, "models-page": showModels, "storage-page": showStorage };
+const titles = { "/": "New model", "/run": "Run", "/models": "My models", "/chat": "Chat", "/storage": "Storage" };
 const started = new WeakSet();
 
 function look() {

@@ -1,6 +1,7 @@
 """What a person reads when something cannot be done: what, where, and what to do next."""
 
 from errno import ENOSPC
+from pathlib import Path
 
 
 class StudioError(Exception):
@@ -40,6 +41,26 @@ class DiskFull(StudioError):
 
     def __init__(self) -> None:
         super().__init__("The disk is full.", "Free some space where the studio keeps its files, then try again.")
+
+
+class DatabaseBusy(StudioError):
+    """Another program kept the database to itself for too long. The same again may work."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The studio's database is busy: another program keeps it locked.", "Nothing was changed. Try again."
+        )
+
+
+class DatabaseDamaged(StudioError):
+    """The database's file is not one any more."""
+
+    def __init__(self, path: Path, backup: Path | None) -> None:
+        there = f"Stop the studio, then put the newest copy in its place: {backup}." if backup else ""
+        super().__init__(
+            f"The database {path} is damaged.",
+            there or "Put one back from a backup with `studio restore FILE.zip --replace`, or move the file away.",
+        )
 
 
 def is_disk_full(error: BaseException) -> bool:

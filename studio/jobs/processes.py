@@ -33,9 +33,10 @@ def up(settings: Settings, home: Home, say: Callable[[str], None]) -> None:
     try:
         with exclusive(home.lock("studio"), wait=False):
             _run(settings, home, say)
-    except Held:
+    except Held as held:
+        who = f" ({held.holder.words})" if held.holder else ""
         raise StudioError(
-            f"A studio is already running on {home.path}.",
+            f"A studio is already running on {home.path}{who}.",
             "Open its page, or give this one another folder with --home.",
         ) from None
 

@@ -3,6 +3,8 @@
 A lost ring costs nothing but time: the consumer looks for waiting runs itself, at start and every few seconds.
 """
 
+import logging
+import sqlite3
 from collections.abc import Callable
 from functools import cached_property
 from secrets import token_hex
@@ -14,6 +16,8 @@ from studio.store.db import journal_mode
 from studio.store.home import Home
 from studio.store.locks import exclusive
 
+log = logging.getLogger(__name__)
+
 
 class Doorbell:
     """Both ends of the queue: the web page and the command line `ring`, the consumer `answer`s."""
@@ -23,8 +27,11 @@ class Doorbell:
         self._answer = answer
 
     def ring(self, run_id: int) -> None:
-        """Tell the consumer that run `run_id` waits."""
-        self._bound[1](run_id)
+        """Tell the consumer that run `run_id` waits; it finds out by itself if it cannot be told."""
+        try:
+            self._bound[1](run_id)
+        except sqlite3.OperationalError as error:  # locked, or a full disk
+            log.warning("the consumer could not be told of run %s: %s", run_id, error)
 
     @property
     def huey(self) -> SqliteHuey:

@@ -16,9 +16,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from sqlalchemy.exc import OperationalError
-
 from studio.core.adjustments import Adjustments
+from studio.core.errors import DatabaseBusy
 from studio.core.recipe import Recipe
 from studio.core.run_state import RunStatus, Wish
 from studio.diagnostics import memory
@@ -166,7 +165,7 @@ class Supervisor:
             with self._db.writing():  # reading alone would not show that the process could not write
                 pass
             return runs.get(self._db, run_id)
-        except OperationalError:
+        except DatabaseBusy:
             return None
 
     def _account(self, process: subprocess.Popen[str], claim: runs.Claim, death: Death | None, killed: bool) -> None:
@@ -243,7 +242,7 @@ def consume(home: Home, db: Database, trainer: Sequence[str] = TRAINER, patience
 
     def reconcile_now_and_then() -> None:
         while not closing.is_set():
-            with suppress(OperationalError):  # locked for long: the next pass does it
+            with suppress(DatabaseBusy):  # locked for long: the next pass does it
                 reconcile(home, db, doorbell)
             closing.wait(RECONCILE_SECONDS)
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from studio.core.catalog import STARTER
-from studio.core.errors import ModelError
+from studio.core.errors import DatabaseDamaged, ModelError
 from studio.services.context import Studio
 from studio.store import base_models
 from studio.store.db import journal_mode
@@ -29,7 +29,7 @@ class Check:
 def report(studio: Studio) -> dict[str, Any]:
     """The machine as the training process sees it, and one check for each thing the studio stands on."""
     machine, problem = _probe()
-    checks = [_python(), _disk(studio), _database(), _starter(studio), *_training(machine, problem)]
+    checks = [_python(), _disk(studio), _database(studio), _starter(studio), *_training(machine, problem)]
     return {
         "ok": all(check.ok for check in checks if check.needed),
         "home": str(studio.home.path),
@@ -61,9 +61,13 @@ def _disk(studio: Studio) -> Check:
     )
 
 
-def _database() -> Check:
+def _database(studio: Studio) -> Check:
     mode = "WAL" if journal_mode() == "wal" else "rollback journal, as WAL is not safe before 3.51.3"
-    return Check("SQLite", True, f"{sqlite3.sqlite_version} ({mode})")
+    try:
+        studio.db.check_whole()
+    except DatabaseDamaged as error:
+        return Check("Database", False, str(error))
+    return Check("Database", True, f"whole; SQLite {sqlite3.sqlite_version} ({mode})")
 
 
 def _starter(studio: Studio) -> Check:

@@ -79,6 +79,16 @@ class Home:
         return self.path / "logs"
 
     @property
+    def backups(self) -> Path:
+        """Copies of the database, and what a restore has put aside."""
+        return self.path / "backups"
+
+    @property
+    def deleted(self) -> Path:
+        """What is on its way out."""
+        return self.path / "deleted"
+
+    @property
     def engine_url(self) -> Path:
         """Holds the address of the running studio's engine."""
         return self.path / "engine.url"

@@ -18,7 +18,7 @@ from studio.services.context import Studio
 from studio.ui import markup, theme
 from studio.ui.guard import Guard
 from studio.ui.markup import html
-from studio.ui.pages import adapters, home, playground, runs
+from studio.ui.pages import adapters, home, playground, runs, storage
 from studio.ui.pages.home import received_folder
 from studio.ui.routes import add_routes
 
@@ -92,6 +92,9 @@ def _pages(studio: Studio) -> gr.Blocks:
     with pages.route("Chat", "chat", show_in_navbar=False):
         _navigation("/chat")
         playground.Playground(studio)
+    with pages.route("Storage", "storage", show_in_navbar=False):
+        _navigation("/storage")
+        storage.lay_out()
     return pages
 
 

@@ -14,7 +14,7 @@ from studio.services.readings import Preview
 from studio.ui import words
 from studio.ui.theme import ASSETS_URL
 
-PAGES = (("New model", "/"), ("My models", "/models"), ("Chat", "/chat"))
+PAGES = (("New model", "/"), ("My models", "/models"), ("Chat", "/chat"), ("Storage", "/storage"))
 _SHOWN_CHARS = 600
 _SHOWN_REASONS = 6
 

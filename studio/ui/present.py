@@ -1,12 +1,13 @@
-"""Runs as JSON for the pages' own scripts, which put every value on the page as text, never as markup."""
+"""Runs and storage as JSON for the pages' own scripts, which put every value on the page as text, never as markup."""
 
 from typing import Any
 from zlib import crc32
 
 from studio.core.run_state import RunStatus
-from studio.services import runs
+from studio.services import runs, storage
 from studio.services.context import Studio
 from studio.services.runs import RunView
+from studio.services.storage import Kind, Report, Thing
 from studio.ui import charts, words
 
 
@@ -40,6 +41,58 @@ def models_page(studio: Studio) -> dict[str, Any]:
         "others": [_line(view) for view in others],
         "active": any(not view.ended for view in others),
     }
+
+
+def storage_page(report: Report) -> dict[str, Any]:
+    """What takes how much room, with the question to ask before each thing is deleted."""
+    return {
+        "total": words.size(report.size_bytes),
+        "free": words.size(report.free_bytes),
+        "groups": [_group(group) for group in report.groups if group.count or group.kind == Kind.RUN],
+    }
+
+
+def _group(group: storage.Group) -> dict[str, Any]:
+    hidden = group.count - len(group.things)
+    about = f"{words.count(group.count, 'entry', 'entries')}, {words.size(group.size_bytes)} in all"
+    return {
+        "title": group.title,
+        "size": words.size(group.size_bytes),
+        "share": group.size_bytes,
+        "about": f"{about}. The largest {len(group.things):,} are shown." if hidden else f"{about}.",
+        "hidden": hidden,
+        "things": [_thing(group.kind, thing) for thing in group.things],
+    }
+
+
+def _thing(kind: Kind | None, thing: Thing) -> dict[str, Any]:
+    size = words.size(thing.size_bytes)
+    shown: dict[str, Any] = {
+        "id": thing.id,
+        "kind": kind,
+        "name": thing.name,
+        "href": f"/run?id={thing.id}" if kind == Kind.RUN else None,
+        "about": " · ".join([thing.about] * bool(thing.about) + _parts(thing)),
+        "in_use": thing.in_use,
+        "size": size,
+    }
+    if kind is not None and not thing.in_use:
+        warning = thing.warning or "It is removed for good."
+        shown |= {"ask": f"Delete {thing.name}, {size}? {warning}", "done": f"Deleted: {thing.name}, {size}."}
+    checkpoints = thing.parts.get("checkpoints")
+    if checkpoints and not thing.unended:
+        freed = words.size(checkpoints)
+        shown["checkpoints"] = {
+            "kind": Kind.CHECKPOINTS,
+            "id": thing.id,
+            "ask": f"Delete the checkpoints of {thing.name}, {freed}? It cannot go on after that.",
+            "done": f"Deleted: the checkpoints of {thing.name}, {freed}.",
+        }
+    return shown
+
+
+def _parts(thing: Thing) -> list[str]:
+    return [f"{name} {words.size(size)}" for name, size in thing.parts.items()]
 
 
 def _state(view: RunView) -> dict[str, Any]:

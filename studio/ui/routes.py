@@ -2,13 +2,14 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, FastAPI, Request
+from fastapi import APIRouter, Body, FastAPI, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from studio.core.errors import NotFound, StudioError
-from studio.services import exports, runs
+from studio.core.errors import DatabaseBusy, NotFound, StudioError
+from studio.services import exports, runs, storage
 from studio.services.context import Studio
+from studio.services.storage import Kind
 from studio.ui import present
 from studio.ui.theme import ASSETS, ASSETS_URL
 
@@ -41,6 +42,21 @@ def _router(studio: Studio) -> APIRouter:
         run_id = runs.parse_id(run)
         runs.stop(studio, run_id, discard)
         return present.run_page(studio, run_id)
+
+    @router.get("/api/storage")
+    def show_storage(most: Annotated[int, Query(ge=1, le=100_000)] = 100) -> dict[str, Any]:
+        return present.storage_page(storage.report(studio, most))
+
+    @router.post("/api/storage/delete")
+    def delete_thing(
+        kind: Annotated[Kind, Body()],
+        thing_id: Annotated[str, Body(alias="id", max_length=300)],
+        asked: Annotated[bool, Body()] = False,
+        most: Annotated[int, Body(ge=1, le=100_000)] = 100,
+    ) -> dict[str, Any]:
+        # what the page asks before a base model is deleted says what that costs
+        storage.delete(studio, kind, thing_id, even_if_used=asked)
+        return present.storage_page(storage.report(studio, most))
 
     @router.post("/api/runs/{run}/pause")
     def pause_run(run: str) -> dict[str, Any]:
@@ -77,7 +93,7 @@ class _Assets(StaticFiles):
 def _in_words(request: Request, error: Exception) -> Response:
     """A StudioError as the sentence a person reads: JSON for scripts, text in the browser's window."""
     assert isinstance(error, StudioError)
-    status = 404 if isinstance(error, NotFound) else 400
+    status = {NotFound: 404, DatabaseBusy: 503}.get(type(error), 400)
     if request.url.path.startswith("/api/"):
         return JSONResponse({"message": error.message, "hint": error.hint}, status)
     return PlainTextResponse(str(error), status)

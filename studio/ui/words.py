@@ -27,12 +27,14 @@ def loss(value: float) -> str:
 
 
 def size(size_bytes: int) -> str:
+    if size_bytes >= 2**30:
+        return f"{size_bytes / 2**30:,.1f} GB"
     return f"{size_bytes / 2**20:,.1f} MB" if size_bytes >= 2**19 else f"{size_bytes / 2**10:,.0f} KB"
 
 
-def count(number: int, noun: str) -> str:
+def count(number: int, noun: str, plural: str = "") -> str:
     """“1 example”, “1,050 examples”."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def passes(number: float) -> str:

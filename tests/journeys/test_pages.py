@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from openpyxl import Workbook
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Dialog, Page, expect
 
 from studio.core.catalog import STARTER
 from studio.core.run_state import RunStatus
@@ -354,7 +354,7 @@ def test_hostile_text_stays_text(open_page: Open, site: Site, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["/", "/models", "/chat", "/run?id=1"])
+@pytest.mark.parametrize("path", ["/", "/models", "/chat", "/storage", "/run?id=1"])
 def test_nothing_scrolls_sideways_on_a_phone(open_page: Open, path: str, scheme: str) -> None:
     page = open_page(path, width=390, scheme=scheme)
     expect(page.get_by_role("link", name="My models").first).to_be_visible()
@@ -366,3 +366,35 @@ def test_nothing_scrolls_sideways_on_a_phone(open_page: Open, path: str, scheme:
     page.wait_for_timeout(500)
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= 390
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_storage_asks_with_name_and_size_before_it_deletes(
+    site: Site, browser: Browser, shelves: Path, width: int
+) -> None:
+    studio = site.studio
+    upload = datasets.keep_upload(studio, shelves, shelves.name)
+    run = runs.start(studio, upload, None, "starter", {}, name=HOSTILE[0])
+    assert rows.move(studio.db, run.id, RunStatus.FAILED)
+    studio.home.run(run.id).mkdir()
+    studio.home.log(run.id).write_bytes(bytes(3 * 2**20))
+    context = browser.new_context(base_url=site.address, viewport={"width": width, "height": 844}, locale="en-US")
+    page, answers, asked = context.new_page(), [False, True], []
+
+    def answer(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.accept() if answers.pop(0) else dialog.dismiss()
+
+    page.on("dialog", answer)
+    page.goto("/storage")
+    name = f"{HOSTILE[0]} (run {run.id})"
+    button = page.get_by_role("button", name=f"Delete: {name}")
+    button.click()
+    assert asked[0].startswith(f"Delete {name}, 3.0 MB?")
+    assert studio.home.run(run.id).is_dir()
+    button.click()
+    expect(page.get_by_text(f"Deleted: {name}, 3.0 MB.")).to_be_visible()
+    expect(button).to_have_count(0)
+    assert not studio.home.run(run.id).exists()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()

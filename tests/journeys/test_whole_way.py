@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
 
+import psutil
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
@@ -95,12 +96,28 @@ def test_from_a_file_to_an_adapter_that_works_elsewhere(
     assert TAUGHT in done.stdout, done.stdout + done.stderr
 
 
-def test_stop_and_keep_leaves_a_model_within_seconds(page: Page, running: Running, taught: Path) -> None:
+def test_paused_killed_and_stopped_nothing_is_lost(page: Page, running: Running, taught: Path) -> None:
     start(page, running, taught, "Thorough")
-    expect(page.locator("#run-page")).to_contain_text(re.compile(r"step [1-9]"), timeout=4 * MINUTES)
+    run_page = page.locator("#run-page")
+    expect(run_page).to_contain_text(re.compile(r"step [1-9]"), timeout=4 * MINUTES)
+    page.get_by_role("button", name="Pause").click()
+    expect(run_page).to_contain_text(re.compile(r"Paused at step \d+"), timeout=MINUTES)
+    page.reload()
+    page.get_by_role("button", name=re.compile(r"Go on from step \d+")).click()
+    expect(run_page).to_contain_text("Training…", timeout=4 * MINUTES)
+
+    for process in psutil.process_iter(["cmdline"]):
+        if "workers.train" in (process.info["cmdline"] or []) and (
+            process.environ().get("STUDIO_HOME") == str(running.home)
+        ):
+            process.kill()
+    expect(run_page).to_contain_text(re.compile(r"Nothing is lost: the run goes on from step \d+"), timeout=MINUTES)
+    expect(run_page).to_contain_text("Training…", timeout=4 * MINUTES)
+
     page.get_by_role("button", name="Stop and keep").click()
-    expect(page.locator("#run-page")).to_contain_text("What it learned is kept", timeout=MINUTES)
+    expect(run_page).to_contain_text("What it learned is kept", timeout=2 * MINUTES)
     expect(page.get_by_role("link", name="Chat with it")).to_be_visible()
+    expect(page.get_by_role("button", name=re.compile(r"Go on from step \d+"))).to_be_visible()
 
 
 def test_a_second_run_waits_in_line_and_can_be_taken_out(

@@ -51,7 +51,8 @@ def test_the_studio_starts_prints_one_line_and_leaves_nothing_behind(tmp_path: P
         assert len(family) >= 4  # itself, page, consumer, engine
 
         second = subprocess.run([*command[:-1], str(free_port())], env=environment, capture_output=True, text=True)
-        assert second.returncode == 1 and "already running" in second.stderr
+        assert second.returncode == 1
+        assert f"already running on {tmp_path / 'home'} (process {up.pid}, since" in second.stderr
 
         page = psutil.Process(up.pid).children()[0]
         page.kill()

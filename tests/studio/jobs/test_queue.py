@@ -27,3 +27,8 @@ def test_a_message_that_this_studio_did_not_sign_is_not_opened(home: Home) -> No
 def test_the_queue_s_secret_is_for_its_owner_alone(home: Home) -> None:
     Doorbell(home).ring(1)
     assert (home.path / "queue.secret").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_queue_that_cannot_be_told_does_not_refuse_the_click(home: Home) -> None:
+    home.queue.mkdir()
+    Doorbell(home).ring(1)

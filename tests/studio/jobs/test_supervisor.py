@@ -55,6 +55,10 @@ def trains(studio: Studio, run_id: int) -> bool:
     return run_rows.get(studio.db, run_id).step > 0
 
 
+def newest_checkpoint(studio: Studio, run_id: int) -> int:
+    return max((checkpoint.step for checkpoint in checkpoints.of(studio.db, run_id)), default=0)
+
+
 def trainer() -> psutil.Process:
     return next(p for p in psutil.Process().children() if "workers.train" in p.cmdline())
 
@@ -80,18 +84,26 @@ def test_a_stop_is_obeyed_within_seconds(tiny_studio: Studio, faq: Path, discard
     assert tiny_studio.home.adapter(run_id, 1).is_dir() is not discard
 
 
-def test_a_run_whose_trainer_is_killed_goes_on_in_another(tiny_studio: Studio, faq: Path) -> None:
-    run_id = start(tiny_studio, faq, max_steps=60, epochs=100, checkpoint_steps=2)
-    supervisor = Supervisor(tiny_studio.home, tiny_studio.db)
-    thread = threading.Thread(target=supervisor.work_off)
+def test_a_run_whose_trainer_is_killed_three_times_ends_as_if_nothing_had_happened(
+    tiny_studio: Studio, faq: Path
+) -> None:
+    choices = {"max_steps": 60, "epochs": 100, "checkpoint_steps": 2, "bits": 4, "dropout": 0.1, "packing": True}
+    killed, whole = start(tiny_studio, faq, **choices), start(tiny_studio, faq, **choices)
+    thread = threading.Thread(target=Supervisor(tiny_studio.home, tiny_studio.db).work_off)
     thread.start()
-    wait_until(lambda: len(checkpoints.of(tiny_studio.db, run_id)) == 2)
-    trainer().kill()
-    thread.join(120)
-    view = runs.view(tiny_studio, run_id)
-    assert view.run.status == RunStatus.SUCCEEDED and view.run.summary["steps"] == 60
-    (told,) = [event.reason for event in view.interruptions]
-    assert "Nothing is lost: the run goes on from step" in told and "(attempt 2 of 3)" in told
+    for kills in range(3):
+        wait_until(lambda kills=kills: newest_checkpoint(tiny_studio, killed) >= 4 + 8 * kills)  # type: ignore[misc]
+        trainer().kill()
+        wait_until(lambda kills=kills: run_rows.get(tiny_studio.db, killed).fence == kills + 2)  # type: ignore[misc]
+    thread.join(180)
+    view = runs.view(tiny_studio, killed)
+    assert view.run.status == status(tiny_studio, whole) == RunStatus.SUCCEEDED
+    assert [("Nothing is lost: the run goes on from step" in e.reason) for e in view.interruptions] == [True] * 3
+    measured = ("step", "train_loss", "validation_loss", "gradient_norm", "learning_rate", "tokens")
+    curves = [[[row[m] for m in measured] for row in runs.curve(tiny_studio, run_id)] for run_id in (killed, whole)]
+    assert len(curves[0]) == 61 and curves[0] == curves[1]
+    adapters = [run_rows.adapter_of(tiny_studio.db, run_id) for run_id in (killed, whole)]
+    assert adapters[0] and adapters[1] and adapters[0].sha256 == adapters[1].sha256
 
 
 def test_a_trainer_that_always_dies_is_given_up_after_three_attempts(tiny_studio: Studio, faq: Path) -> None:

@@ -1,12 +1,18 @@
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from studio.core.errors import DataError, ModelError, NotFound, RecipeError, StudioError
-from studio.core.run_state import RunStatus
+from studio.core.run_state import RunStatus, Wish
 from studio.services import datasets, runs
 from studio.services.context import Studio
+from studio.store import checkpoints
 from studio.store import runs as run_rows
+from studio.store.artifacts import Published
+from studio.store.db import Database
+from studio.store.runs import Claim, Death
 
 pytestmark = pytest.mark.usefixtures("pretend_starter")
 
@@ -98,6 +104,96 @@ def test_stopping_a_running_run_is_a_wish(studio: Studio, faq: Path) -> None:
     run_rows.claim(studio.db, run.id)
     assert runs.stop(studio, run.id, discard=False).wish == "keep"
     assert runs.view(studio, run.id).headline.startswith("Stopping")
+
+
+def claimed(studio: Studio, faq: Path, checkpoint: bool = True) -> tuple[int, Claim]:
+    """A run that somebody trains, with a checkpoint at step 7 if wished."""
+    run = runs.start(studio, upload(studio, faq), None, "starter", {})
+    claim = run_rows.claim(studio.db, run.id)
+    assert claim
+    if checkpoint:
+        with studio.db.writing() as session:
+            run_rows.report(session, claim, step=9, total_steps=40)
+            checkpoints.add(session, studio.home, run.id, 7, claim.fence, Published(1, "s"))
+    return run.id, claim
+
+
+def test_a_waiting_run_is_paused_at_once_and_goes_on_at_the_end_of_the_line(studio: Studio, faq: Path) -> None:
+    first, second = (runs.start(studio, upload(studio, faq), None, "starter", {}).id for _ in range(2))
+    assert runs.pause(studio, first).status == RunStatus.PAUSED == runs.pause(studio, first).status
+    assert runs.resume(studio, first).status == RunStatus.QUEUED == runs.resume(studio, first).status
+    assert run_rows.next_in_line(studio.db) == second
+
+
+def test_pausing_a_running_run_is_a_wish(studio: Studio, faq: Path) -> None:
+    run_id, claim = claimed(studio, faq)
+    assert runs.pause(studio, run_id).wish == "pause"
+    assert run_rows.move(studio.db, run_id, RunStatus.PAUSED, "by the user", claim.fence)
+    view = runs.view(studio, run_id)
+    assert view.headline == "Paused at step 9." and view.checkpoint_step == 7 and view.rests and not view.ended
+
+
+def test_a_paused_run_is_kept_by_a_process_or_discarded_at_once(studio: Studio, faq: Path) -> None:
+    for discard, status in ((False, RunStatus.QUEUED), (True, RunStatus.DISCARDED)):
+        run_id, claim = claimed(studio, faq)
+        run_rows.move(studio.db, run_id, RunStatus.PAUSED, "", claim.fence)
+        run = runs.stop(studio, run_id, discard)
+        assert run.status == status and (discard or run.wish == "keep")
+
+
+def test_a_failed_run_goes_on_or_is_kept(studio: Studio, faq: Path) -> None:
+    run_id, claim = claimed(studio, faq)
+    run_rows.move(studio.db, run_id, RunStatus.FAILED, "", claim.fence, error_message="It broke.", attempts=3)
+    run = runs.resume(studio, run_id)
+    assert (run.status, run.error_message, run.attempts) == (RunStatus.QUEUED, None, 0)
+    run_rows.claim(studio.db, run_id)
+    run_rows.move(studio.db, run_id, RunStatus.FAILED, "", 2, error_message="It broke.")
+    assert runs.stop(studio, run_id, discard=False).wish == "keep"
+
+
+def test_an_interrupted_run_waits_with_its_story_and_can_still_be_stopped(studio: Studio, faq: Path) -> None:
+    run_id, claim = claimed(studio, faq)
+    run_rows.account_for(studio.db, run_id, claim.fence, Death("The process died.", "Try again."))
+    view = runs.view(studio, run_id)
+    assert view.headline == "Recovering: it goes on in a moment (attempt 2 of 3)."
+    assert view.interruptions[0].reason.startswith("The process died. Nothing is lost: the run goes on from step 7")
+    assert runs.stop(studio, run_id, discard=False).status == RunStatus.QUEUED
+    assert runs.view(studio, run_id).headline.startswith("Stopping")
+
+
+def test_a_stop_that_meets_a_moving_run_is_not_lost(studio: Studio, faq: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id, claim = claimed(studio, faq)
+    ask = run_rows.ask
+
+    def late(db: Database, asked: int, wish: Wish) -> bool:
+        monkeypatch.setattr(run_rows, "ask", ask)
+        run_rows.move(db, asked, RunStatus.PAUSED, "", claim.fence)  # in the very moment before the wish is written
+        return ask(db, asked, wish)
+
+    monkeypatch.setattr(run_rows, "ask", late)
+    run = runs.stop(studio, run_id, discard=False)
+    assert (run.status, run.wish) == (RunStatus.QUEUED, "keep")
+
+
+def test_what_cannot_go_on_says_what_to_do_instead(studio: Studio, faq: Path) -> None:
+    run = runs.start(studio, upload(studio, faq), None, "starter", {})
+    runs.stop(studio, run.id, discard=True)
+    with pytest.raises(StudioError, match="cannot go on: stopped and discarded"):
+        runs.resume(studio, run.id)
+    with pytest.raises(StudioError, match="already ended"):
+        runs.pause(studio, run.id)
+
+
+def test_a_model_is_trained_further_once_for_each_press(
+    studio: Studio, faq: Path, add_adapter: Callable[..., int], chat_models: Path
+) -> None:
+    trained = replace(studio, home=replace(studio.home, models=chat_models))
+    first = add_adapter(trained)
+    made = [runs.train_further(trained, first, epochs=2, request_key="k") for _ in range(2)]
+    assert made[0].id == made[1].id and made[0].parent_id == first and made[0].recipe["epochs"] == 2
+    waiting = runs.start(trained, upload(trained, faq), None, "tiny", {}).id
+    with pytest.raises(NotFound, match="still waiting"):
+        runs.train_further(trained, waiting)
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "1e9", "9" * 40, "١", "<script>"])

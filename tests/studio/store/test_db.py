@@ -4,6 +4,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from studio.store import deletions  # noqa: F401  its table
 from studio.store.db import open_database, wal_is_safe
 from studio.store.tables import Table
 

@@ -1,8 +1,10 @@
 """The whole site through HTTP, without a browser: its addresses, its errors, and what must not get through."""
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,12 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from studio.core.errors import DatabaseBusy
 from studio.core.run_state import RunStatus
 from studio.services import datasets, runs
 from studio.services.context import Studio
 from studio.store import runs as rows
+from studio.store.db import Database
 from studio.store.tables import Run
 from studio.ui.app import QUEUE_POLL_SECONDS
 from studio.ui.pages.home import received_folder
@@ -35,7 +39,9 @@ def gradio_pages(site: FastAPI) -> gr.Blocks:
     return mounted.app.get_blocks()  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("path", ["/", "/run?id=1", "/run?id=nonsense", "/models", "/chat", "/chat?run=999", "/health"])
+@pytest.mark.parametrize(
+    "path", ["/", "/run?id=1", "/run?id=nonsense", "/models", "/chat", "/chat?run=999", "/storage", "/health"]
+)
 def test_every_page_answers(browser: TestClient, path: str) -> None:
     assert browser.get(path).status_code == 200
 
@@ -117,3 +123,26 @@ def test_a_forged_stop_from_another_site_is_refused(browser: TestClient, run: Ru
     headers: dict[str, Any] = {"origin": "http://evil.example"}
     assert browser.post(f"/api/runs/{run.id}/stop", json={"discard": True}, headers=headers).status_code == 403
     assert browser.get(f"/api/runs/{run.id}").json()["status"] == RunStatus.QUEUED
+
+
+def test_a_locked_database_is_said_in_words_and_may_be_tried_again(
+    browser: TestClient, run: Run, site_studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(sqlite3.connect(site_studio.home.database)) as other, monkeypatch.context() as impatient:
+        impatient.setattr(site_studio.db, "_engine", Database(site_studio.home.database, wait_seconds=0.1)._engine)
+        other.execute("BEGIN IMMEDIATE")
+        refused = browser.post(f"/api/runs/{run.id}/stop", json={"discard": True})
+        assert refused.status_code == 503
+        assert refused.json() == {"message": DatabaseBusy().message, "hint": DatabaseBusy().hint}
+    assert browser.get(f"/api/runs/{run.id}").json()["status"] == RunStatus.QUEUED
+
+
+def test_things_are_deleted_by_kind_and_id_alone(browser: TestClient, run: Run) -> None:
+    listed = {thing["id"]: thing for thing in browser.get("/api/storage").json()["groups"][0]["things"]}
+    shown = listed[str(run.id)]
+    assert shown["name"] == f"<b>Shelves</b> (run {run.id})" and "ask" not in shown
+    refused = browser.post("/api/storage/delete", json={"kind": "run", "id": str(run.id)})
+    assert refused.status_code == 400 and "cannot be deleted" in refused.json()["message"]
+    for kind, thing in (("upload", "../studio.db"), ("backup", ".."), ("model", "/etc"), ("dataset", "x")):
+        assert browser.post("/api/storage/delete", json={"kind": kind, "id": thing}).status_code == 404
+    assert browser.post("/api/storage/delete", json={"kind": "database", "id": "1"}).status_code == 422
