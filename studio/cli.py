@@ -157,13 +157,12 @@ def _web(options: argparse.Namespace) -> None:
     settings = _settings(options)
     check_address(settings)
     _tether(options)
-    from studio.services.storage import sweep
-    from studio.services.uploads import sweep as sweep_uploads
+    from studio.services import storage, uploads
     from studio.ui.app import serve
 
     studio = _studio(options)
-    sweep_uploads(studio)
-    sweep(studio)
+    uploads.sweep(studio)
+    storage.sweep(studio)
     serve(studio)
 
 

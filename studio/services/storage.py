@@ -193,7 +193,9 @@ def _uploads(studio: Studio) -> Iterable[Thing]:
     for folder in studio.home.uploads.iterdir():
         yield Thing(
             id=folder.name,
-            name=next((path.name for path in folder.iterdir()), folder.name) if folder.is_dir() else folder.name,
+            name=next((path.name for path in sorted(folder.iterdir()) if path.is_file()), folder.name)
+            if folder.is_dir()
+            else folder.name,
             about=f"last used {_day(folder)}; removed a week after that",
             size_bytes=_size(folder),
             warning="A new model that is being set up with it will ask for the file again.",

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from hashlib import sha256
+from itertools import chain, count
 from pathlib import Path
 from time import time
 
@@ -108,17 +109,14 @@ def _check_size(studio: Studio, files: Sequence[Source]) -> None:
 
 
 def _named_apart(files: Sequence[Source]) -> list[Source]:
-    """The files under names that are safe, and different: “a.csv”, “a (2).csv”."""
-    taken: dict[str, int] = {}
-    named = []
+    """The files under names that are safe, and different: “a.csv”, “a 2.csv”."""
+    named: dict[str, Source] = {}
     for file in files:
-        name = _safe_name(file.name)
-        taken[name] = taken.get(name, 0) + 1
-        if taken[name] > 1:
-            stem, suffix = Path(name).stem, Path(name).suffix
-            name = f"{stem} ({taken[name]}){suffix}"
-        named.append(Source(file.path, name))
-    return named
+        wanted = Path(_safe_name(file.name))
+        numbers = (f"{wanted.stem} {number}{wanted.suffix}" for number in count(2))
+        name = next(name for name in chain([wanted.name], numbers) if name not in named)
+        named[name] = Source(file.path, name)
+    return list(named.values())
 
 
 def _safe_name(filename: str) -> str:

@@ -166,6 +166,7 @@ class Home:
             self._choose_columns,
             [self.draft, *panel.choices],
             after_data,
+            trigger_mode="always_last",  # a second column may be chosen while the first is still being looked at
             **reading,
         )  # fmt: skip
         self.check.button.click(self._open_report, [self.draft], [*always, self.address], **private).then(None, **go)
@@ -272,7 +273,7 @@ class Home:
 
     def _choose_columns(self, stored: Any, *choices: Any) -> Updates:
         shown = self._remap(stored, lambda before: self.panel.chosen(before, choices), None)
-        for untouched in (*self.panel.parts, self.panel.system, self.panel.folded):  # an update would open its list
+        for untouched in self.panel.widgets:  # an update would open a list again, or undo what is being typed
             shown.pop(untouched, None)
         return shown
 

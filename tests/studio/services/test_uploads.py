@@ -18,7 +18,7 @@ def test_the_same_files_are_one_upload(studio: Studio, faq: Path) -> None:
 
 def test_files_of_one_name_are_both_kept(studio: Studio, faq: Path) -> None:
     upload_id = uploads.keep(studio, [(faq, "x/a.csv"), (faq, "y/a.csv")])
-    assert [source.name for source in uploads.sources(studio, upload_id)] == ["a (2).csv", "a.csv"]
+    assert [source.name for source in uploads.sources(studio, upload_id)] == ["a 2.csv", "a.csv"]
 
 
 def test_uploads_that_nobody_used_for_a_week_are_removed(studio: Studio, faq: Path) -> None:
