@@ -1,5 +1,6 @@
 """A real training process on a tiny model, watched by a real supervisor."""
 
+import itertools
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ import psutil
 import pytest
 
 from studio.core.run_state import RunStatus
-from studio.jobs.supervisor import Patience, Supervisor, reconcile
+from studio.jobs.supervisor import Patience, Supervisor, _Pulse, reconcile
 from studio.services import datasets, runs
 from studio.services.context import Studio
 from studio.store import checkpoints
@@ -114,6 +115,38 @@ def test_a_trainer_that_always_dies_is_given_up_after_three_attempts(tiny_studio
         run = run_rows.get(tiny_studio.db, run_id)
         assert run.status == RunStatus.FAILED and run.fence == 3
         assert "SIGABRT" in str(run.error_message) and "3 times without getting further" in str(run.error_message)
+
+
+def test_a_trainer_that_the_computer_ends_for_memory_gets_smaller_pieces(
+    tiny_studio: Studio, faq: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = start(tiny_studio, faq, batch_size=4)
+    monkeypatch.setattr("studio.diagnostics.memory.kills_so_far", itertools.count().__next__)
+    dies = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+    Supervisor(tiny_studio.home, tiny_studio.db, trainer=dies).work_off()
+    two, one = (event.reason for event in runs.view(tiny_studio, run_id).interruptions[:2])
+    assert "fewer examples in memory at once (2)" in two and "fewer examples in memory at once (1)" in one
+    run = run_rows.get(tiny_studio.db, run_id)
+    assert run.status == RunStatus.FAILED and "memory ran out" in str(run.error_message)
+
+
+def test_a_clock_that_jumps_ends_nobody(tiny_studio: Studio, faq: Path) -> None:
+    pulse, run = _Pulse(Patience(heartbeat=3, stall=6)), run_rows.get(tiny_studio.db, start(tiny_studio, faq))
+    a_day = 24 * 3600
+    for beat, now in enumerate([1e9, 1e9 + a_day, 1e9 - a_day, 1e9, 1e9 + a_day, 1e9]):
+        run.heartbeat_at, run.activity = now, beat
+        assert pulse.judge(run) is None
+    deaths = [pulse.judge(run) for _ in range(4)]  # the heart stands still
+    assert deaths[:3] == [None] * 3 and deaths[3] and "stopped answering" in deaths[3].message
+
+
+def test_a_trainer_that_lives_and_gets_nowhere_is_stuck(tiny_studio: Studio, faq: Path) -> None:
+    pulse, run = _Pulse(Patience(heartbeat=3, stall=6)), run_rows.get(tiny_studio.db, start(tiny_studio, faq))
+    deaths = []
+    for now in range(8):
+        run.heartbeat_at = now
+        deaths.append(pulse.judge(run))
+    assert deaths[:6] == [None] * 6 and deaths[6] and deaths[6].message == "Training got stuck."
 
 
 def test_a_trainer_that_stops_answering_is_replaced(tiny_studio: Studio, faq: Path) -> None:
