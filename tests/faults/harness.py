@@ -105,10 +105,9 @@ class Lane:
             self.studio.db, name="d", filename="d", sha256="", shape="", mapping={}, columns=[], rows=1, usable_rows=1,
             skipped=[],
         )  # fmt: skip
-        for i in range(count):
-            recipe = Recipe(max_steps=self.random.randint(10, 40), epochs=1, checkpoint_steps=3).model_dump()
-            runs.create(self.studio.db, name=f"r{i}", recipe=recipe, dataset_id=dataset.id, data={}, base_id="starter")
-        self.report.runs = count
+        self._dataset_id = dataset.id
+        for _ in range(count):
+            self._queue()
         self._consumer = self._start()
 
     def work(self) -> Report:
@@ -116,7 +115,11 @@ class Lane:
         began = progressed = time.monotonic()
         seen: object = None
         try:
-            while not self.report.wrong and not self._all_ended():
+            while not self.report.wrong:
+                if self._all_ended():
+                    if self.report.kills >= self._kills:
+                        break
+                    self._queue()
                 time.sleep(self.random.uniform(0.02, 0.4))
                 if self._consumer.poll() is not None:
                     self._consumer = self._start()
@@ -136,6 +139,11 @@ class Lane:
             self._end()
         self.report.seconds = time.monotonic() - began
         return self.report
+
+    def _queue(self) -> None:
+        recipe = Recipe(max_steps=self.random.randint(10, 40), epochs=1, checkpoint_steps=3).model_dump()
+        runs.create(self.studio.db, name="r", recipe=recipe, dataset_id=self._dataset_id, data={}, base_id="starter")
+        self.report.runs += 1
 
     def _all_ended(self) -> bool:
         return all(RunStatus(run.status) in ENDED - {RunStatus.FAILED} for run in runs.every(self.studio.db))
@@ -160,22 +168,21 @@ class Lane:
 
     def _fault(self) -> None:
         kind = self.random.choices(list(self._faults), list(self._faults.values()))[0]
+        stage = self._wait_for_stage()
         with suppress(psutil.Error, ProcessLookupError, FileNotFoundError):
-            if kind.endswith("consumer"):
-                self._strike(kind, psutil.Process(self._consumer.pid))
-            else:
-                stage = self._wait_for_stage()
+            victim = psutil.Process(self._consumer.pid)
+            if "trainer" in kind:
                 if not (trainers := self._trainers()):
                     return
-                victim = self.random.choice(trainers)
                 if kind.startswith("kill trainer"):
                     self.report.stages[stage] += 1
-                if kind == "kill consumer while its trainer sleeps":
+                if kind.endswith("its trainer sleeps"):
                     self._strike("stop", trainers[0])
-                    victim = psutil.Process(self._consumer.pid)
-                self._strike(kind, victim)
-                if kind.endswith("checkpoint"):
-                    self._damage()
+                else:
+                    victim = self.random.choice(trainers)
+            self._strike(kind, victim)
+            if kind.endswith("its checkpoint"):
+                self._damage()
             self.report.faults[kind] += 1
 
     def _wait_for_stage(self) -> str:
@@ -260,7 +267,7 @@ def _wake(process: psutil.Process, seconds: float) -> None:
 
 
 def run(seed: int, count: int, kills: int, mutant: str = "", **options: Any) -> Report:
-    """`count` runs in a home of their own, under fire until `kills` processes were killed and every run has ended.
+    """`count` runs or more in a home of their own, under fire until `kills` processes were killed and all have ended.
 
     `options` are those of `Lane`.
     """
