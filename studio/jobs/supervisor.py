@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from studio.core.adjustments import Adjustments
-from studio.core.errors import DatabaseBusy
+from studio.core.errors import DatabaseBusy, StudioError
 from studio.core.recipe import Recipe
 from studio.core.run_state import RunStatus, Wish
 from studio.diagnostics import memory
@@ -242,7 +242,7 @@ def consume(home: Home, db: Database, trainer: Sequence[str] = TRAINER, patience
 
     def reconcile_now_and_then() -> None:
         while not closing.is_set():
-            with suppress(DatabaseBusy):  # locked for long: the next pass does it
+            with suppress(StudioError):  # the database is locked, or the disk full: the next pass does it
                 reconcile(home, db, doorbell)
             closing.wait(RECONCILE_SECONDS)
 
