@@ -13,7 +13,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from studio.core.conversation import Conversation, Message
+from studio.settings import Settings
 from studio.store.base_models import BaseModel
+from studio.store.db import Database, open_database
+from studio.store.home import Home
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
@@ -74,6 +77,17 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedT
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return models_folder
+
+
+@pytest.fixture
+def here(tmp_path: Path, tiny_models: Path) -> Home:
+    """An empty home with the tiny base model."""
+    return Home.at(Settings(home=tmp_path / "home", models=tiny_models))
+
+
+@pytest.fixture
+def db(here: Home) -> Database:
+    return open_database(here.database)
 
 
 @pytest.fixture

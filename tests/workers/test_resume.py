@@ -1,7 +1,6 @@
 """A run that was interrupted ends bit for bit as one that was not."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +8,8 @@ import pytest
 from studio.core.conversation import Conversation, write_jsonl
 from studio.core.recipe import Recipe
 from studio.core.run_state import RunStatus, Wish
-from studio.settings import Settings
 from studio.store import checkpoints, metrics, runs
-from studio.store.db import Database, open_database
+from studio.store.db import Database
 from studio.store.home import Home
 from studio.store.runs import Death
 from studio.store.tables import Dataset
@@ -33,16 +31,6 @@ KILLED = Death("It was killed.", "", own_fault=False)
 
 class Killed(BaseException):
     """Ends the training thread where it stands, as a kill would; nothing in the worker catches it."""
-
-
-@pytest.fixture
-def here(tmp_path: Path, tiny_models: Path) -> Home:
-    return Home.at(Settings(home=tmp_path / "home", models=tiny_models))
-
-
-@pytest.fixture
-def db(here: Home) -> Database:
-    return open_database(here.database)
 
 
 @pytest.fixture

@@ -14,9 +14,8 @@ from studio.core.conversation import Conversation, write_jsonl
 from studio.core.recipe import Recipe
 from studio.core.run_state import RunStatus, Wish
 from studio.diagnostics.failures import SHUT_DOWN
-from studio.settings import Settings
 from studio.store import checkpoints, metrics, runs
-from studio.store.db import Database, open_database
+from studio.store.db import Database
 from studio.store.home import Home
 from studio.store.tables import Dataset, Run
 from workers.attempt import work
@@ -34,16 +33,6 @@ RECIPE: dict[str, Any] = {
     "epochs": 5,
     "max_length": 128,
 }
-
-
-@pytest.fixture
-def here(tmp_path: Path, tiny_models: Path) -> Home:
-    return Home.at(Settings(home=tmp_path / "home", models=tiny_models))
-
-
-@pytest.fixture
-def db(here: Home) -> Database:
-    return open_database(here.database)
 
 
 @pytest.fixture
