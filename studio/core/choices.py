@@ -1,4 +1,4 @@
-"""A user's own choices, from a form, a command line or a `recipe.yaml`, over a preset; what is wrong is said in words."""
+"""A user's own choices, from a form, a command line or a `recipe.yaml`, laid over a preset, or refused in words."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
