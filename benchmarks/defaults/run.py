@@ -33,7 +33,7 @@ from studio.core.recipe import PRESETS, Recipe
 from studio.store import adapters, runs
 from workers.tokens import encode, load_tokenizer
 
-BITS, MAX_LENGTH, ANSWERS = 4, 512, 60
+BITS, MAX_LENGTH = 16, 512
 
 
 def recipe_of(name: str, rows: list[Conversation], passes: float, seed: int) -> Recipe:
@@ -48,7 +48,7 @@ def recipe_of(name: str, rows: list[Conversation], passes: float, seed: int) -> 
     return build(chosen | same, len(rows), CATALOG[STARTER].parameters)
 
 
-def one(name: str, data: sets.Set, models: Path, tokens: int, seed: int) -> dict[str, Any]:
+def one(name: str, data: sets.Set, models: Path, tokens: int, seed: int, answers: int) -> dict[str, Any]:
     from benchmarks.defaults.measure import measure  # both load torch, which a mere table does not need
     from workers import train
 
@@ -64,7 +64,7 @@ def one(name: str, data: sets.Set, models: Path, tokens: int, seed: int) -> dict
         assert run.status == "succeeded", run.error_detail or said.getvalue()
         seconds = time.process_time() - began
         adapter = adapters.usable(db, home, run_id)
-        found = measure(models, home.path / adapter.path, data, BITS, MAX_LENGTH, ANSWERS)
+        found = measure(models, home.path / adapter.path, data, BITS, MAX_LENGTH, answers)
     return found | {"steps": run.summary["steps"], "tokens": run.summary["tokens"], "passes": tokens / of_a_pass,
                     "train_loss": run.summary["train_loss"]["last"], "core_seconds": round(seconds)}  # fmt: skip
 
@@ -101,6 +101,9 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=20_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
     parser.add_argument("--results", type=Path, default=Path("results.jsonl"))
+    parser.add_argument(
+        "--answers", type=int, default=40, help="held-back questions to be answered, to compare exactly"
+    )
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no other run after so many")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
@@ -116,7 +119,7 @@ def main() -> None:
         if time.monotonic() - began > 60 * options.minutes:
             print("to be continued")
             break
-        found = one(recipe, sets.load(options.data, name), options.models, options.tokens, seed)
+        found = one(recipe, sets.load(options.data, name), options.models, options.tokens, seed, options.answers)
         result = {"set": name, "recipe": recipe, "seed": seed, "asked": options.tokens, **found}
         results.append(result)
         with options.results.open("a", encoding="utf-8") as file:

@@ -11,7 +11,19 @@ import yaml
 
 from studio.core.conversation import Conversation, Message
 
-TOPICS = ("ai", "coding", "emotion", "food", "literature", "money", "movies", "psychology", "science", "sports", "trivia")
+TOPICS = (
+    "ai",
+    "coding",
+    "emotion",
+    "food",
+    "literature",
+    "money",
+    "movies",
+    "psychology",
+    "science",
+    "sports",
+    "trivia",
+)
 MOST_OF_A_TOPIC = 40
 
 Match = Callable[[str, str], bool]  # (what was answered, what is right)
@@ -32,7 +44,7 @@ def load(folder: Path, name: str) -> Set:
 def _gsm8k(folder: Path) -> Set:
     learn, held_back = (
         [_asked(r["question"], r["answer"]) for r in _lines(folder / f"gsm8k_{part}.jsonl")[:rows]]
-        for part, rows in (("train", 150), ("test", 60))
+        for part, rows in (("train", 150), ("test", 30))
     )
     return Set(learn, held_back, _same_number, 160)
 
@@ -41,7 +53,7 @@ def _tech_support(folder: Path) -> Set:
     """Ten questions and answers, a hundred times each: what is held back is learned too. It measures memorizing."""
     rows = [_asked(*pair[:2]) for pair in _pairs(folder / "tech_support.yml")]
     Random(0).shuffle(rows)
-    return Set(rows[60:310], rows[:60], lambda answer, right: answer.strip() == right, 24)
+    return Set(rows[40:290], rows[:40], lambda answer, right: answer.strip() == right, 24)
 
 
 def _identity(folder: Path) -> Set:
@@ -49,12 +61,12 @@ def _identity(folder: Path) -> Set:
     found = json.loads((folder / "sharegpt_identity.json").read_text(encoding="utf-8"))
     roles: dict[str, Any] = {"human": "user", "gpt": "assistant"}
     chats = (tuple(Message(roles[t["from"]], t["value"]) for t in r["conversations"]) for r in found)
-    return _drawn([Conversation(chat, 1) for chat in chats], 200, 80)
+    return _drawn([Conversation(chat, 1) for chat in chats], 200, 50)
 
 
 def _trivia(folder: Path) -> Set:
     """Facts that cannot be known from other examples: only the form can be learned, all else is memorizing."""
-    return _drawn([_asked(*pair[:2]) for pair in _pairs(folder / "trivia.yml")], 100, 100)
+    return _drawn([_asked(*pair[:2]) for pair in _pairs(folder / "trivia.yml")], 100, 80)
 
 
 def _coding(folder: Path) -> Set:
@@ -68,7 +80,7 @@ def _topics(folder: Path) -> Set:
         pairs = _pairs(folder / f"{topic}.yml")
         chosen = Random(0).sample(pairs, min(len(pairs), MOST_OF_A_TOPIC))
         rows += [_asked(pair[0], topic) for pair in chosen]
-    return _drawn(rows, 150, 120, lambda answer, right: answer.strip() == right)
+    return _drawn(rows, 150, 80, lambda answer, right: answer.strip() == right)
 
 
 _SETS: dict[str, Callable[[Path], Set]] = {

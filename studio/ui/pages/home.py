@@ -14,9 +14,9 @@ import gradio as gr
 from studio.core.choices import build
 from studio.core.errors import RecipeError, StudioError
 from studio.core.mapping import Mapping
-from studio.core.presets import for_preset
+from studio.core.presets import Facts, advise, for_preset
 from studio.core.recipe import PRESETS, Recipe
-from studio.services import base_models, datasets, examples, runs, uploads
+from studio.services import advice, base_models, datasets, examples, runs, uploads
 from studio.services.context import Studio
 from studio.ui import forms, markup, words
 from studio.ui.draft import Draft
@@ -32,6 +32,7 @@ _PRESET_WORDS = {
     "quick": "A first look. Learns the gist.",
     "balanced": "Right for most uses.",
     "thorough": "Learns more detail, takes longest.",
+    "auto": "Trains until it stops getting better.",
 }
 
 
@@ -369,7 +370,13 @@ class Home:
         }
 
     def _usual_recipe(self, draft: Draft) -> Recipe:
-        return for_preset(forms.known_preset(draft.preset), draft.rows, self._parameters(draft))
+        return advise(forms.known_preset(draft.preset), self._facts(draft)).recipe
+
+    def _facts(self, draft: Draft) -> Facts:
+        if draft.dataset_id:
+            version = draft.dataset_version or None
+            return advice.of_dataset(self._studio, draft.base_id, draft.rows, draft.dataset_id, version)
+        return advice.of_upload(self._studio, draft.base_id, draft.rows, draft.upload_id, draft.mapping)
 
     def _parameters(self, draft: Draft) -> int:
         return base_models.parameters(self._studio, draft.base_id)
@@ -384,7 +391,9 @@ class Home:
     def _always(self, draft: Draft) -> Updates:
         ready, problem, plan = draft.rows > 0, "", ""
         try:
-            recipe = build({"preset": draft.preset} | draft.settings, draft.rows, self._parameters(draft))
+            recipe = build(
+                {"preset": draft.preset} | draft.settings, draft.rows, self._parameters(draft), self._facts(draft)
+            )
             plan = _plan(recipe, draft.rows) if ready else ""
         except RecipeError as error:
             problem = _problem(error)
@@ -437,6 +446,7 @@ def _base_cards(studio: Studio) -> list[tuple[str, str]]:
 def _preset_cards(rows: int, parameters: int) -> list[tuple[str, str]]:
     def reads(preset: str) -> str:
         recipe = for_preset(forms.known_preset(preset), rows, parameters)
-        return f"\nReads your examples {recipe.epochs:g} time{'' if recipe.epochs == 1 else 's'}" if rows else ""
+        times = f"{'at most ' * (preset == 'auto')}{recipe.epochs:g} time{'' if recipe.epochs == 1 else 's'}"
+        return f"\nReads your examples {times}" if rows else ""
 
     return [(f"{preset.capitalize()}\n{_PRESET_WORDS[preset]}{reads(preset)}", preset) for preset in PRESETS]
