@@ -165,8 +165,8 @@ def _convert(studio: Studio, view: Preview, table: Table, examples: Path, tick: 
     write_jsonl(examples, passing())
     if view.mapping.shape == "text" and 0 < usable < FEWEST_EXAMPLES:
         reason = (
-            f"{usable} {'piece' if usable == 1 else 'pieces'} of about a page can be kept and shown, but are too few to "
-            f"train on. Add documents until there are at least {FEWEST_EXAMPLES}."
+            f"{usable} piece{'' if usable == 1 else 's'} of about a page can be kept and shown, but are too few to train "
+            f"on. Add documents until there are at least {FEWEST_EXAMPLES}."
         )
     return replace(
         view,
