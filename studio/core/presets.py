@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from math import ceil, log2
 from typing import Any, Literal, get_args
 
-from studio.core.recipe import Preset, Recipe
+from studio.core.methods import METHODS, MethodInfo
+from studio.core.recipe import Method, Preset, Recipe
 
 Task = Literal["chat", "labels", "text", "preference", "verdict"]
 
@@ -56,13 +57,18 @@ def for_preset(preset: Preset, rows: int, parameters: int, kind: Task = "chat") 
     return advise(preset, Facts(rows, parameters, kind)).recipe
 
 
-def advise(preset: Preset, facts: Facts) -> Advice:
-    """The recipe a preset means under these facts, and why."""
+def advise(preset: Preset, facts: Facts, method: Method = "lora") -> Advice:
+    """The recipe a preset means under these facts, and why.
+
+    `method` is one that the user chose: other values follow from it. The recipe's own method stays the preset's, so
+    that the choice can still be told from what is usual.
+    """
     chosen: Rule = {}
     for rule in (_passes, _size, _rate, _batch, _row):
         chosen |= rule(preset, facts)
     row = chosen["max_length"][0] if "max_length" in chosen else USUAL_LENGTH
     chosen |= _memory(preset, facts, chosen["batch_size"][0], row)
+    chosen |= _method(METHODS[method], chosen)
     recipe = Recipe(preset=preset, **{name: value for name, (value, _) in chosen.items()})
     return Advice(recipe, {name: reason for name, (_, reason) in chosen.items()})
 
@@ -156,6 +162,19 @@ def _memory(preset: Preset, facts: Facts, batch: int, row: int) -> Rule:
         smaller = 2 ** int(log2(at_once))
         rules["batch_size"] = (smaller, f"{facts.memory_gib:.0f} GiB of memory hold no more at once")
         rules["gradient_accumulation"] = (batch // smaller, f"so that a step still learns from {batch} examples")
+    return rules
+
+
+def _method(info: MethodInfo, chosen: Rule) -> Rule:
+    rules: Rule = {}
+    if info.rate_factor != 1:
+        rate = min(0.1, chosen["learning_rate"][0] * info.rate_factor)
+        rules["learning_rate"] = (
+            rate,
+            f"{chosen['learning_rate'][1]}; {info.name} takes {info.rate_factor:g} × LoRA's",
+        )
+    if "packing" in chosen and not info.packs:
+        rules["packing"] = (False, f"{info.name} does not go with packed examples")
     return rules
 
 

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from studio.core.choices import build
+from studio.core.methods import METHODS
 from studio.core.presets import Facts, advise, for_preset, task_of
 from studio.core.recipe import PRESETS, Recipe
 
@@ -78,3 +79,16 @@ def test_shapes_of_data_sets_are_tasks() -> None:
     assert [task_of(shape) for shape in ("labels", "text", "messages", "columns", "")] == [
         "labels", "text", "chat", "chat", "chat",
     ]  # fmt: skip
+
+
+def test_the_usual_rate_follows_the_method_until_one_is_chosen() -> None:
+    usual = build({}, 300, SMALL).learning_rate
+    assert build({"method": "vera"}, 300, SMALL).learning_rate == pytest.approx(usual * METHODS["vera"].rate_factor)
+    assert build({"method": "vera", "learning_rate": 1e-3}, 300, SMALL).learning_rate == 1e-3
+    assert advise("balanced", Facts(300, SMALL), "vera").recipe.method == "lora"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_takes_texts_without_a_conflict_nobody_chose(method: Any) -> None:
+    bits = next(bits for bits in (4, 16) if not METHODS[method].refusal(bits))
+    build({"method": method, "bits": bits}, 300, SMALL, Facts(300, SMALL, "text"))
