@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from studio.core.errors import RecipeError
 from studio.core.methods import METHODS, conflicts
 from studio.core.presets import Facts, advise
-from studio.core.recipe import PRESETS, TARGET_GROUPS, Recipe
+from studio.core.recipe import PRESETS, TARGET_GROUPS, Method, Preset, Recipe
 
 
 def build(choices: Mapping[str, Any], rows: int, parameters: int, facts: Facts | None = None) -> Recipe:
@@ -21,8 +21,8 @@ def build(choices: Mapping[str, Any], rows: int, parameters: int, facts: Facts |
     unknown = {name: _unknown_sentence(name) for name in choices if name not in Recipe.model_fields}
     if unknown:
         raise RecipeError(unknown)
-    preset = next((known for known in PRESETS if known == choices.get("preset")), "balanced")
-    method = next((known for known in METHODS if known == choices.get("method")), "lora")
+    preset: Preset = next((known for known in PRESETS if known == choices.get("preset")), "balanced")
+    method: Method = next((known for known in METHODS if known == choices.get("method")), "lora")
     base = advise(preset, facts or Facts(rows, parameters), method).recipe.model_dump()
     try:
         recipe = Recipe.model_validate(base | dict(choices))
