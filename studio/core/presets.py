@@ -16,7 +16,7 @@ Task = Literal["chat", "labels", "text", "preference", "verdict"]
 
 # (parameters of the base model up to which a rate is the usual one, the rate)
 LEARNING_RATES = ((300_000_000, 2e-3), (1_000_000_000, 1e-3), (3_000_000_000, 5e-4), (float("inf"), 2e-4))
-FEW, MANY = 200, 2000  # examples
+FEW, ENOUGH, MANY = 200, 1000, 2000  # examples
 BIG = 3_000_000_000  # parameters
 USUAL_LENGTH, LONGEST = 1024, 4096  # tokens of a row: where nothing is known, and at most
 # about what a token takes while it is learned from, without gradient checkpointing, measured with the starter model
@@ -85,8 +85,8 @@ def _passes(preset: Preset, facts: Facts) -> Rule:
         f"at most {often}: it stops as soon as it gets no better"
         if preset == "auto"
         else f"{facts.rows:,} examples, each read {often}"
-        if epochs in (fewest, most)
-        else f"few examples are read more often: {often}, to see about {seen:,}"
+        if epochs == fewest
+        else f"few examples are read more often: {often}"
     )
     rules: Rule = {"epochs": (epochs, why)}
     if preset == "quick":
@@ -99,11 +99,18 @@ def _size(preset: Preset, facts: Facts) -> Rule:
     rank, why = _PLANS[preset][3], f"usual for “{preset}”"
     if facts.kind == "labels" and rank > 8:
         rank, why = 8, "choosing among labels needs little"
-    elif facts.rows < FEW and rank > 8 and facts.kind != "text":
-        rank, why = rank // 2, "few examples: a smaller add-on memorizes less"
+    elif (most := 8 if facts.rows < FEW else 16 if facts.rows < ENOUGH else rank) < rank and facts.kind != "text":
+        rank, why = most, "few examples: a smaller add-on memorizes less"
     elif facts.kind == "text" and rank < 32:
         rank, why = 32, "a whole style and vocabulary needs more room"
-    return {"rank": (rank, why), "alpha": (2 * rank, f"twice the rank of {rank}, as usual")}
+    rules: Rule = {"rank": (rank, why), "alpha": (2 * rank, f"twice the rank of {rank}, as usual")}
+    if facts.rows >= ENOUGH:
+        rules["dropout"] = (0.0, "enough examples: nothing has to be hidden against memorizing")
+    elif facts.device == "cuda":
+        rules["dropout"] = (0.05, "few examples: hiding a little of the add-on keeps it from memorizing them")
+    else:
+        rules["dropout"] = (0.0, "it would slow a processor down; keeping the best model guards against memorizing")
+    return rules
 
 
 def _rate(preset: Preset, facts: Facts) -> Rule:

@@ -28,6 +28,11 @@ def test_few_examples_get_a_smaller_add_on_that_is_read_more_often() -> None:
     assert few.rank < many.rank and few.epochs > many.epochs
 
 
+def test_a_graphics_card_hides_a_little_of_the_add_on_where_examples_are_few() -> None:
+    assert recipe(rows=300, device="cuda").dropout == 0.05
+    assert recipe(rows=3000, device="cuda").dropout == recipe(rows=300).dropout == 0
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("rows", [0, 12, 500, 100_000])
 def test_alpha_is_one_to_two_ranks(preset: Any, rows: int) -> None:
