@@ -81,7 +81,7 @@ def checkup(
         with examples.opened(path) as book:
             stored = report.check(book, version)
         found = [from_dict(entry) for entry in stored["findings"]] + told
-        counted = _count(path, folder, say) if folder else None
+        counted = _count(path, folder, say, view.mapping.shape == "text") if folder else None
         if counted and (long := _too_long(path, folder, counted)):
             found.append(long)
     found = worst_first(found)
@@ -102,7 +102,7 @@ def _model(studio: Studio, base_id: str) -> Path | None:
     return folder
 
 
-def _count(path: Path, folder: Path, say: Say) -> Lengths:
+def _count(path: Path, folder: Path, say: Say, goes_on: bool) -> Lengths:
     say("Counting tokens ...")
     command = [sys.executable, "-m", "workers.lengths", str(path), "--model", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -110,7 +110,7 @@ def _count(path: Path, folder: Path, say: Say) -> Lengths:
         lines = done.stderr.strip().splitlines()
         raise ModelError("The tokens could not be counted.", lines[-1] if lines else "")
     with examples.opened(path) as book:
-        return distribution(book.lengths(1, base_models.tokenizer_fingerprint(folder)), [lengths.USUAL])
+        return distribution(book.lengths(1, base_models.tokenizer_fingerprint(folder)), [lengths.USUAL], goes_on)
 
 
 def _too_long(path: Path, folder: Path | None, counted: Lengths) -> Finding | None:

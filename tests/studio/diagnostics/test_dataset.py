@@ -160,3 +160,9 @@ def test_rows_that_became_no_examples_are_findings_too(reason: str, kind: str, s
     (finding,) = left_out.findings([{"reason": reason, "count": 2, "rows": [4, 9]}])
     assert (finding.kind, finding.severity, finding.count, finding.rows) == (kind, severity, 2, (4, 9))
     assert finding.message.startswith("2 rows left out: each ")
+
+
+def test_pages_are_not_spoken_of_as_examples() -> None:
+    pages = [Conversation((), n, text=f"Chapter {n} tells how clock number {n} came to Brumble.") for n in range(20)]
+    (expected,) = [finding for finding in look(pages).findings if finding.kind == "too_few"]
+    assert expected.severity == "note" and expected.message.startswith("20 pages teach a little of their style")
