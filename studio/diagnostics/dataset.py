@@ -179,7 +179,7 @@ class Examination:
         if rows - len(self._flags.get("not_learned", ())) < FEWEST_EXAMPLES:
             return Finding("too_few", "error", rows, (), too_few(rows - len(self._flags.get("not_learned", ()))))
         if self._kinds["text"] == rows:
-            words = f"{rows} pages teach a little of their style and vocabulary, but no facts. {PLENTY} and more teach more."
+            words = f"{rows} pages teach a little of their style and vocabulary, but no facts. {PLENTY} teach it well."
             return Finding("too_few", "note", rows, (), words)
         words = (
             f"{rows} examples teach a tone or one narrow task, not facts in general. About {SOLID} is a solid start, "
