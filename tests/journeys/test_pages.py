@@ -353,7 +353,7 @@ def test_hostile_text_stays_text(open_page: Open, site: Site, tmp_path: Path) ->
     page.goto(f"/run?id={run.id}")
     expect(page.get_by_role("heading", name=HOSTILE[0])).to_be_visible()
     expect(page.locator(".samples tbody tr")).to_have_count(len(HOSTILE))
-    expect(page.locator(".u-legend")).to_be_visible()
+    expect(page.locator(".chart-legend").first).to_be_visible()
     page.goto("/models")
     expect(page.get_by_role("link", name=HOSTILE[0])).to_be_visible()
     page.wait_for_timeout(500)  # for whatever might run late; `open_page` fails on it
