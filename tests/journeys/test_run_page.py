@@ -256,7 +256,7 @@ def test_the_charts_are_worked_by_keyboard(open_page: Open, done: int) -> None:
     slider.focus()
     for _ in range(5):
         slider.press("ArrowLeft")
-    expect(page.locator(".reader output")).to_have_text("Step 175")
+    expect(page.locator(".read-at")).to_have_text("Step 175")
     expect(legend(page, "loss")).to_contain_text("Unseen examples0.966 (step 160)")
     expect(page.locator("figure.loss .u-cursor-x")).to_be_visible()
     said = slider.get_attribute("aria-valuetext")
@@ -271,7 +271,7 @@ def test_the_charts_are_worked_by_keyboard(open_page: Open, done: int) -> None:
     expect(span).to_have_text("Steps 45 to 135 of 180")
     expect(page.get_by_role("status").filter(has_text="Steps 45 to 135")).to_have_count(1)
     slider.press("End")
-    expect(page.locator(".reader output")).to_have_text("Step 135")
+    expect(page.locator(".read-at")).to_have_text("Step 135")
     zoom.get_by_role("button", name="Show all").press("Enter")
     expect(span).to_have_text("Steps 0 to 180")
     key = page.get_by_role("button", name=re.compile("Before training")).first
@@ -283,11 +283,12 @@ def test_the_charts_are_worked_by_keyboard(open_page: Open, done: int) -> None:
 def test_the_pointer_reads_values_and_draws_a_zoom(open_page: Open, done: int) -> None:
     page = open_page(done)
     plot = page.locator("figure.loss .u-over")
+    plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
     assert box
     middle = {"x": box["width"] / 2, "y": box["height"] / 2}
     plot.hover(position=middle)
-    expect(page.locator(".reader output")).to_have_text("Step 90")
+    expect(page.locator(".read-at")).to_have_text("Step 90")
     expect(legend(page, "accuracy")).to_contain_text("Unseen examples80.0% (step 80)")
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + box["height"] / 2, steps=4)
