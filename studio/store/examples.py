@@ -10,7 +10,7 @@ one transaction.
 
 import sqlite3
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -127,6 +127,17 @@ class Examples(Examined):
             if not rows:
                 raise DataError("No example would be left.", "Delete the whole data set instead, or keep some rows.")
             return self._add_version(words, changed, rows, usable, digest, number)
+
+    def add(self, seen: int, words: str, conversation: Conversation, grouped: Mapping[str, str]) -> Version:
+        """A new version with one example more, behind all others. Raises DataError if `seen` is not the newest."""
+        with self._writing():
+            newest = self._still(seen)
+            (last,) = self._db.execute("SELECT max(position) FROM examples").fetchone()  # of any version
+            state = _state(last + 1, conversation, newest.number + 1, dumps(grouped, ensure_ascii=False))
+            self._db.execute(_INSERT, state)
+            digest = int(newest.sha256, 16) + _digest(last + 1, state[5])
+            rows, usable = newest.rows + 1, newest.usable + state[4]
+            return self._add_version(words, 1, rows, usable, digest, newest.number + 1)
 
     def restore(self, seen: int, target: int, words: str) -> Version:
         """A new version that equals version `target`. Errors as `change`."""
