@@ -275,9 +275,9 @@ def test_another_preset_fills_the_settings_and_says_so(open_page: Open) -> None:
     page = open_page("/")
     page.get_by_role("button", name="Use the sample").click()
     page.get_by_role("button", name="More settings").click()
-    page.get_by_label("LoRA rank").fill("5")
-    page.get_by_label("Seed").click()
-    page.wait_for_timeout(500)
+    with page.expect_response("**/gradio_api/run/predict*"):
+        page.get_by_label("LoRA rank").fill("5")
+        page.get_by_label("Seed").click()
     page.get_by_role("radio", name="Quick").check()
     expect(page.get_by_text("your own changes are gone")).to_be_visible()
     expect(page.get_by_label("LoRA rank")).to_have_value("8")
