@@ -149,7 +149,7 @@ def test_a_row_that_was_left_out_is_filled_in(opened: Page) -> None:
 def test_an_example_is_seen_as_tokens_and_lengths_follow_the_slider(opened: Page) -> None:
     page = opened
     page.get_by_role("tab", name="As the model sees it").click()
-    expect(page.locator("div.tokens .learned").first).to_be_visible(timeout=60_000)
+    expect(page.locator("div.tokens .learned").first).to_be_visible(timeout=300_000)
     assert page.url.endswith("/data?id=1#seen")
     learned = "".join(page.locator("div.tokens .learned").all_text_contents())
     assert learned == "Item 0 is on shelf 0.<|im_end|>"
@@ -157,7 +157,7 @@ def test_an_example_is_seen_as_tokens_and_lengths_follow_the_slider(opened: Page
     page.get_by_label("Longest example, in tokens").press("Enter")
     expect(page.locator("div.tokens s.cut").first).to_be_visible()
     page.get_by_role("tab", name="Lengths").click()
-    expect(page.locator(".histogram")).to_be_visible(timeout=60_000)
+    expect(page.locator(".histogram")).to_be_visible(timeout=300_000)
     slider = page.get_by_label("Longest example, in tokens").last
     slider.press("End")
     expect(page.get_by_text("keeps 100% of rows whole")).to_be_visible()
@@ -182,7 +182,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(site: Site, browser: Browse
         "As the model sees it": "div.tokens", "Lengths": ".histogram", "Versions": ".versions",
     }.items():  # fmt: skip
         page.get_by_role("tab", name=tab).click()
-        expect(page.locator(inside).first).to_be_visible(timeout=60_000)
+        expect(page.locator(inside).first).to_be_visible(timeout=300_000)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
     context.close()
 
