@@ -18,8 +18,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from studio.core.catalog import STARTER
+from studio.core.choices import parse_settings, parse_yaml
 from studio.core.errors import DiskFull, StudioError, is_disk_full
-from studio.core.recipe import PRESETS, parse_settings, parse_yaml
+from studio.core.recipe import PRESETS
 from studio.core.run_state import WITH_ADAPTER, RunStatus
 from studio.settings import Settings
 

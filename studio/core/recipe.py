@@ -1,25 +1,27 @@
 """Every hyperparameter, declared once: default, bounds, words, and who needs to see it.
 
-The form, the command line, the worker, `recipe.yaml` and the docs all follow from `Recipe`. A preset gives a whole
-recipe for a number of examples; `build` lays a user's own choices over it and explains what cannot be used.
+The form, the command line, the worker, `recipe.yaml` and the docs all follow from `Recipe`. `core.presets` says which
+recipe suits whom, `core.methods` what goes together, `core.choices` lays a user's own choices over a preset.
 """
 
-from collections.abc import Mapping
-from difflib import get_close_matches
 from math import ceil
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-
-from studio.core.errors import RecipeError
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Preset = Literal["quick", "balanced", "thorough"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
+Method = Literal[
+    "lora", "dora", "lora-fa", "adalora", "vera", "dylora", "oft", "ia3",
+    "prompt", "prefix", "bias", "norms", "layers", "full",
+]  # fmt: skip
+Initialization = Literal["default", "gaussian", "pissa", "olora", "eva", "loftq"]
+TargetGroup = Literal["attention-qv", "attention", "attention-mlp", "all-linear", "all-linear-embeddings"]
+Optimizer = Literal["adamw", "adamw-8bit", "paged-adamw", "paged-adamw-8bit", "adafactor", "muon"]
+Scheduler = Literal["cosine", "linear", "constant", "wsd"]
+TARGET_GROUPS: tuple[TargetGroup, ...] = get_args(TargetGroup)
 MAX_VALIDATION_ROWS = 200  # enough for a steady curve; more only slows every check down
-# (parameters of the base model up to which a rate is the preset's, the rate). The first was found by trying: with the
-# starter and the sample, `quick` ends at a held-back loss of 0.27 with it, and at 1.90 with 5e-4.
-LEARNING_RATES = ((300_000_000, 2e-3), (1_000_000_000, 1e-3), (3_000_000_000, 5e-4), (float("inf"), 2e-4))
 
 
 class Recipe(BaseModel):
@@ -32,13 +34,28 @@ class Recipe(BaseModel):
         title="How long",
         description="Quick for a first look, balanced for most uses, thorough for the last bit.",
     )
-    method: Literal["lora"] = Field(
-        "lora", title="Method", description="LoRA trains a small add-on and leaves the base model as it is."
+
+    method: Method = Field(
+        "lora",
+        title="Method",
+        description="LoRA trains a small add-on and leaves the base model as it is.",
     )
-    bits: Literal[4, 8, 16] = Field(
-        4,
-        title="Bits per base weight",
-        description="4 (QLoRA) holds the base model in a quarter of the memory; 16 is a little more exact.",
+    initialization: Initialization = Field(
+        "default",
+        title="Start of the add-on",
+        description="pissa, olora, eva and loftq start from what the base model's weights or your examples tell.",
+    )
+    rslora: bool = Field(
+        False,
+        title="Rank-stabilized (rsLoRA)",
+        description="Divides alpha by the rank's square root, so that high ranks keep their strength.",
+    )
+    lora_plus_ratio: float = Field(
+        1.0,
+        ge=1,
+        le=64,
+        title="LoRA+ ratio",
+        description="How many times faster the add-on's second half (B) learns. 1 is plain LoRA, 16 is LoRA+.",
     )
     rank: int = Field(
         16,
@@ -46,6 +63,11 @@ class Recipe(BaseModel):
         le=256,
         title="LoRA rank",
         description="The size of the add-on. Higher learns more detail and uses more memory.",
+    )
+    rank_pattern: dict[str, int] = Field(
+        {},
+        title="Other ranks for some layers",
+        description="For example down_proj=32, q_proj=4. The others have the rank above.",
     )
     alpha: int = Field(
         32,
@@ -61,11 +83,39 @@ class Recipe(BaseModel):
         title="LoRA dropout",
         description="Hides a random share of the add-on at each step, against memorising.",
     )
-    target_modules: Literal["all-linear"] | list[str] = Field(
+    target_modules: TargetGroup | list[str] = Field(
         "all-linear",
         title="Layers with an add-on",
-        description="all-linear, or names separated by commas, for example q_proj, v_proj.",
+        description=f"{', '.join(TARGET_GROUPS)}, or names separated by commas, for example q_proj, v_proj.",
     )
+    virtual_tokens: int = Field(
+        20,
+        ge=1,
+        le=1024,
+        title="Virtual tokens",
+        description="How many learned tokens stand before every question (prompt and prefix tuning).",
+    )
+    trained_layers: int = Field(
+        2,
+        ge=1,
+        le=1024,
+        title="Layers trained",
+        description="How many of the model's last layers learn (partial fine-tuning).",
+    )
+    bits: Literal[4, 8, 16] = Field(
+        4,
+        title="Bits per base weight",
+        description="4 (QLoRA) holds the base model in a quarter of the memory; 16 is a little more exact.",
+    )
+    quantization: Literal["nf4", "fp4"] = Field(
+        "nf4", title="Kind of 4 bit", description="nf4 is made for the weights of trained models; fp4 is coarser."
+    )
+    double_quantization: bool = Field(
+        True,
+        title="Double quantization",
+        description="Quantizes the 4-bit weights' own constants too; saves about 0.4 bits a weight.",
+    )
+
     learning_rate: float = Field(
         5e-4,
         gt=0,
@@ -79,6 +129,47 @@ class Recipe(BaseModel):
     max_steps: int = Field(
         0, ge=0, le=1_000_000, title="Most steps", description="Stops after this many corrections. 0 means no limit."
     )
+    optimizer: Optimizer = Field(
+        "adamw",
+        title="Optimizer",
+        description="8-bit and paged kinds save memory on a graphics card; on a processor they are slower.",
+    )
+    scheduler: Scheduler = Field(
+        "cosine",
+        title="Schedule",
+        description="How the learning rate falls after the warm-up. wsd stays level and falls at the end.",
+    )
+    warmup_ratio: float = Field(
+        0.1, ge=0, le=0.5, title="Warm-up", description="The share of the run in which the learning rate rises gently."
+    )
+    weight_decay: float = Field(
+        0.0, ge=0, le=1, title="Weight decay", description="Pulls the add-on's weights gently towards zero."
+    )
+    max_gradient_norm: float = Field(
+        1.0,
+        ge=0,
+        le=1000,
+        title="Gradient clipping",
+        description="No correction is larger than this. 0 switches it off.",
+    )
+    neftune_alpha: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        title="NEFTune noise",
+        description="Noise on the input while learning, against memorising; 5 is usual, 0 is none.",
+    )
+    label_smoothing: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        title="Label smoothing",
+        description="Asks for a little less certainty in every word; 0 is none.",
+    )
+    seed: int = Field(
+        42, ge=0, le=2**31 - 1, title="Seed", description="The same seed, data and settings give the same run."
+    )
+
     batch_size: int = Field(
         4,
         ge=1,
@@ -105,15 +196,12 @@ class Recipe(BaseModel):
         title="Pack short examples",
         description="Puts several short examples into one row, so that none is padded.",
     )
-    warmup_ratio: float = Field(
-        0.1, ge=0, le=0.5, title="Warm-up", description="The share of the run in which the learning rate rises gently."
+    gradient_checkpointing: Literal["auto", "on", "off"] = Field(
+        "auto",
+        title="Gradient checkpointing",
+        description="Computes parts twice instead of keeping them: slower, less memory. auto: only where needed.",
     )
-    scheduler: Literal["cosine", "linear", "constant"] = Field(
-        "cosine", title="Schedule", description="How the learning rate falls after the warm-up."
-    )
-    weight_decay: float = Field(
-        0.0, ge=0, le=1, title="Weight decay", description="Pulls the add-on's weights gently towards zero."
-    )
+
     validation_fraction: float = Field(
         0.1,
         ge=0,
@@ -132,6 +220,18 @@ class Recipe(BaseModel):
         title="By which column or data set",
         description="For group the name of a column, for dataset its number under “Data”, for example 3.",
     )
+    keep_best: bool = Field(
+        True,
+        title="Keep the best",
+        description="Your model is the one with the fewest mistakes on held-back examples, not simply the last.",
+    )
+    patience: int = Field(
+        3,
+        ge=0,
+        le=100,
+        title="Stop early",
+        description="Stops when it has not improved for this many checks. 0 goes on to the end.",
+    )
     checkpoint_minutes: float = Field(
         2.0,
         gt=0,
@@ -146,21 +246,18 @@ class Recipe(BaseModel):
         title="Steps between checkpoints",
         description="Saves after so many steps too. 0 means by time alone.",
     )
-    seed: int = Field(
-        42, ge=0, le=2**31 - 1, title="Seed", description="The same seed, data and settings give the same run."
-    )
 
     @field_validator("*", mode="before")
     @classmethod
     def _no_truth_values_as_numbers(cls, value: Any, info: Any) -> Any:
-        if isinstance(value, bool) and info.field_name != "packing":
+        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
             raise ValueError("yes and no are not numbers")
         return value
 
     @field_validator("target_modules", mode="before")
     @classmethod
     def _split_names(cls, value: Any) -> Any:
-        if not isinstance(value, str) or value.strip() == "all-linear":
+        if not isinstance(value, str) or value.strip() in TARGET_GROUPS:
             return value.strip() if isinstance(value, str) else value
         return [name.strip() for name in value.split(",") if name.strip()]
 
@@ -168,10 +265,23 @@ class Recipe(BaseModel):
     @classmethod
     def _plain_names(cls, value: str | list[str]) -> str | list[str]:
         # PEFT would take a string as a regular expression, which a hostile one can hang on
-        if isinstance(value, list) and not (
-            value and all(n.replace("_", "").replace(".", "").isalnum() for n in value)
-        ):
-            raise ValueError("give all-linear or module names separated by commas")
+        if isinstance(value, list) and not (value and all(_is_plain(name) for name in value)):
+            raise ValueError("give a group or module names separated by commas")
+        return value
+
+    @field_validator("rank_pattern", mode="before")
+    @classmethod
+    def _split_pattern(cls, value: Any) -> Any:
+        if value is None or not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        return {name.strip(): rank.strip() for name, _, rank in pairs}
+
+    @field_validator("rank_pattern", mode="after")
+    @classmethod
+    def _plain_pattern(cls, value: dict[str, int]) -> dict[str, int]:
+        if not all(_is_plain(name) and 1 <= rank <= 256 for name, rank in value.items()):
+            raise ValueError("give module names with ranks from 1 to 256")
         return value
 
     def as_yaml(self) -> str:
@@ -184,110 +294,24 @@ class Recipe(BaseModel):
         return max(1, min(total, self.max_steps or total))
 
 
-SIMPLE_FIELDS: tuple[str, ...] = ("preset",)
-ADVANCED_FIELDS: tuple[str, ...] = tuple(name for name in Recipe.model_fields if name not in SIMPLE_FIELDS)
+def _is_plain(name: str) -> bool:
+    return name.replace("_", "").replace(".", "").isalnum()
 
 
-def for_preset(preset: Preset, rows: int, parameters: int) -> Recipe:
-    """The recipe a preset means for this many examples and a base model of so many parameters.
-
-    Few examples are read more often: the number of passes aims at a number of examples seen. A small model needs
-    larger corrections to learn a fact at all; in a big one they would do harm.
-    """
-    seen, fewest, most = {"quick": (300, 1, 10), "balanced": (900, 3, 15), "thorough": (2400, 5, 25)}[preset]
-    return Recipe(
-        preset=preset,
-        epochs=min(most, max(fewest, ceil(seen / max(rows, 1)))),
-        max_steps=150 if preset == "quick" else 0,
-        rank={"quick": 8, "balanced": 16, "thorough": 32}[preset],
-        alpha={"quick": 16, "balanced": 32, "thorough": 64}[preset],
-        learning_rate=next(rate for most, rate in LEARNING_RATES if parameters <= most),
-    )
-
-
-def build(choices: Mapping[str, Any], rows: int, parameters: int) -> Recipe:
-    """The preset's recipe for `rows` examples and a model's size, with the user's choices laid over it.
-
-    Raises RecipeError with a sentence for each choice that cannot be used.
-    """
-    unknown = {name: _unknown_sentence(name) for name in choices if name not in Recipe.model_fields}
-    if unknown:
-        raise RecipeError(unknown)
-    preset = choices.get("preset", "balanced")
-    base = for_preset(preset if preset in PRESETS else "balanced", rows, parameters).model_dump()
-    try:
-        return Recipe.model_validate(base | dict(choices))
-    except ValidationError as error:
-        raise RecipeError(_sentences(error, choices)) from None
-
-
-def _unknown_sentence(name: str) -> str:
-    near = get_close_matches(str(name), Recipe.model_fields, n=1)
-    guess = f" Did you mean “{near[0]}”?" if near else f" The settings are: {', '.join(Recipe.model_fields)}."
-    return f"There is no setting “{name}”.{guess}"
-
-
-def _sentences(error: ValidationError, choices: Mapping[str, Any]) -> dict[str, str]:
-    sentences = {}
-    for problem in error.errors():
-        name = str(problem["loc"][0])
-        sentences[name] = (
-            f"{Recipe.model_fields[name].title} ({name}) {_expectation(name)}; “{_short(choices.get(name))}” is not."
-        )
-    return sentences
-
-
-def _expectation(name: str) -> str:
-    field = Recipe.model_fields[name]
-    if name == "target_modules":
-        return "must be all-linear or module names separated by commas"
-    allowed = get_args(field.annotation)
-    if allowed:
-        return f"must be one of {', '.join(str(a) for a in allowed)}"
-    if field.annotation is bool:
-        return "must be true or false"
-    if field.annotation is str:
-        return "must be a text of at most 200 characters"
-    low = next((m for m in field.metadata if hasattr(m, "ge") or hasattr(m, "gt")), None)
-    high = next((m.le for m in field.metadata if hasattr(m, "le")), None)
-    kind = "a whole number" if field.annotation is int else "a number"
-    if low is None:
-        return f"must be {kind}"
-    start = f"from {low.ge}" if hasattr(low, "ge") else f"above {low.gt}"
-    return f"must be {kind} {start} to {high}"
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else text[:39] + "…"
-
-
-def parse_settings(pairs: list[str]) -> dict[str, Any]:
-    """`key=value` strings from a command line as choices for `build`."""
-    choices: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise RecipeError({pair: f"“{pair}” is not a setting. Write key=value, for example rank=8."})
-        try:
-            choices[key.strip()] = yaml.safe_load(value)  # so that 8 is a number and true a truth value
-        except yaml.YAMLError:
-            choices[key.strip()] = value.strip()
-    return choices
-
-
-def parse_yaml(text: str) -> dict[str, Any]:
-    """The choices in a `recipe.yaml`."""
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" near line {mark.line + 1}" if mark else ""
-        raise RecipeError(
-            {"recipe": f"The recipe is not valid YAML{where}. Compare it with one the studio exported."}
-        ) from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise RecipeError({"recipe": "A recipe is a list of settings, one “key: value” a line."})
-    return {str(key): value for key, value in content.items()}
+# "More settings", in the order in which they are shown
+GROUPS: dict[str, tuple[str, ...]] = {
+    "Method": (
+        "method", "initialization", "rslora", "lora_plus_ratio", "rank", "rank_pattern", "alpha", "dropout",
+        "target_modules", "virtual_tokens", "trained_layers", "bits", "quantization", "double_quantization",
+    ),
+    "Learning": (
+        "learning_rate", "epochs", "max_steps", "optimizer", "scheduler", "warmup_ratio", "weight_decay",
+        "max_gradient_norm", "neftune_alpha", "label_smoothing", "seed",
+    ),
+    "Memory and speed": ("batch_size", "gradient_accumulation", "max_length", "packing", "gradient_checkpointing"),
+    "Checking and saving": (
+        "validation_fraction", "hold_back", "hold_back_by", "keep_best", "patience",
+        "checkpoint_minutes", "checkpoint_steps",
+    ),
+}  # fmt: skip
+ADVANCED_FIELDS: tuple[str, ...] = tuple(name for names in GROUPS.values() for name in names)

@@ -5,9 +5,10 @@ from collections.abc import Mapping as Choices
 from dataclasses import dataclass
 from typing import Any
 
+from studio.core.choices import build
 from studio.core.errors import NotFound, StudioError
 from studio.core.mapping import Mapping
-from studio.core.recipe import Recipe, build
+from studio.core.recipe import Recipe
 from studio.core.run_state import ENDED, RunStatus, Wish
 from studio.data.split import validation_count
 from studio.services import base_models, datasets, hold_back, lengths, report

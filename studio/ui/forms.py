@@ -18,7 +18,7 @@ def widgets() -> dict[str, Any]:
 def to_values(recipe: Recipe) -> dict[str, Any]:
     """A recipe as the widgets show it."""
     values = {name: getattr(recipe, name) for name in ADVANCED_FIELDS}
-    return {name: ", ".join(value) if isinstance(value, list) else value for name, value in values.items()}
+    return {name: _written(value) for name, value in values.items()}
 
 
 def to_choices(values: dict[str, Any]) -> dict[str, Any]:
@@ -32,6 +32,12 @@ def changed(values: dict[str, Any], usual: Recipe) -> dict[str, Any]:
     return {name: value for name, value in to_choices(values).items() if value != usual_choices[name]}
 
 
+def _written(value: Any) -> Any:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={number}" for name, number in value.items())
+    return ", ".join(value) if isinstance(value, list) else value
+
+
 def known_preset(text: Any) -> Preset:
     return next((preset for preset in PRESETS if preset == text), "balanced")
 
@@ -39,7 +45,7 @@ def known_preset(text: Any) -> Preset:
 def _widget(name: str, field: FieldInfo, value: Any) -> Component:
     label, info = field.title or name, f"{field.description} {_bounds(field)}".strip()
     allowed = get_args(field.annotation)
-    if name == "target_modules" or field.annotation is str:
+    if name in {"target_modules", "rank_pattern"} or field.annotation is str:
         return gr.Textbox(value, label=label, info=info, max_lines=1, elem_id=f"setting-{name}")
     if allowed:
         return gr.Dropdown(list(allowed), value=value, label=label, info=info, elem_id=f"setting-{name}")

@@ -11,9 +11,11 @@ from typing import Any
 
 import gradio as gr
 
+from studio.core.choices import build
 from studio.core.errors import RecipeError, StudioError
 from studio.core.mapping import Mapping
-from studio.core.recipe import PRESETS, Recipe, build, for_preset
+from studio.core.presets import for_preset
+from studio.core.recipe import PRESETS, Recipe
 from studio.services import base_models, datasets, examples, runs, uploads
 from studio.services.context import Studio
 from studio.ui import forms, markup, words

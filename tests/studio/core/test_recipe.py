@@ -3,8 +3,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from studio.core.choices import build, parse_settings, parse_yaml
 from studio.core.errors import RecipeError
-from studio.core.recipe import PRESETS, Recipe, build, for_preset, parse_settings, parse_yaml
+from studio.core.presets import for_preset
+from studio.core.recipe import ADVANCED_FIELDS, PRESETS, Recipe
 
 ANYTHING = st.text(max_size=20) | st.floats() | st.integers() | st.none()
 
@@ -47,7 +49,7 @@ def test_own_choices_lie_over_the_preset() -> None:
         ("rank", 0), ("rank", 10_000_000), ("rank", "many"), ("rank", True), ("rank", None), ("rank", 1.5),
         ("learning_rate", float("nan")), ("learning_rate", 0), ("learning_rate", 1e308), ("epochs", -1),
         ("bits", 5), ("preset", "forever"), ("scheduler", "<b>"), ("target_modules", "(a+)+$"), ("target_modules", []),
-        ("packing", "perhaps"), ("seed", -1), ("max_length", 1),
+        ("packing", "perhaps"), ("seed", -1), ("max_length", 1), ("rank_pattern", "down_proj"), ("rank_pattern", "q=0"),
     ],
 )  # fmt: skip
 def test_nonsense_is_refused_in_words_under_its_own_name(name: str, value: object) -> None:
@@ -93,3 +95,11 @@ def test_every_setting_explains_itself() -> None:
     for name, field in Recipe.model_fields.items():
         assert field.title and field.description and field.description.endswith("."), name
     assert yaml.safe_load(Recipe().as_yaml()) == Recipe().model_dump()
+
+
+def test_every_setting_but_the_preset_has_one_place_in_the_form() -> None:
+    assert sorted(ADVANCED_FIELDS) == sorted(set(Recipe.model_fields) - {"preset"})
+
+
+def test_ranks_of_single_layers_are_given_as_on_a_command_line() -> None:
+    assert build({"rank_pattern": "down_proj=32, q_proj=4"}, 100, 10**8).rank_pattern == {"down_proj": 32, "q_proj": 4}

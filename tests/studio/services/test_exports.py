@@ -9,8 +9,9 @@ import pytest
 import yaml
 from sqlalchemy import update
 
+from studio.core.choices import build, parse_yaml
 from studio.core.errors import ModelError, NotFound, StudioError
-from studio.core.recipe import Recipe, build, parse_yaml
+from studio.core.recipe import Recipe
 from studio.core.run_state import RunStatus
 from studio.services import exports
 from studio.services.context import Studio
