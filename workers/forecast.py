@@ -39,7 +39,8 @@ from transformers.utils import logging as transformers_logging
 
 from studio.core.errors import ModelError, StudioError
 from studio.core.lifeline import end_with_parent
-from studio.core.recipe import Recipe, build, parse_settings
+from studio.core.choices import build, parse_settings
+from studio.core.recipe import Recipe
 from workers import lora, methods
 from workers.loss import _RESCALING, BLOCK_ELEMENTS
 from workers.model import attention_for
@@ -259,15 +260,17 @@ def _step(config: PreTrainedConfig, recipe: Recipe, attention: str, longest: int
     layers = config.get_text_config().num_hidden_layers
     found: dict[str, Any] = {"tokens": tokens}
     for name, checkpointing in (("off", False), ("on", True)):
-        shallow = [_adapted(config, recipe, attention, min(n, layers)) for n in (2, 3)]
-        found["fast"] = fast = all([lora.speed_up(model) for model in shallow])
+        # where the last layers alone learn, all are needed to see what the others keep: nothing
+        sizes = (layers, layers) if recipe.method == "layers" or layers < 3 else (2, 3)
+        shallow = [_adapted(config, recipe, attention, n) for n in sizes]
+        found["fast"] = fast = recipe.bits != 8 and all([lora.speed_up(model) for model in shallow])
         try:
             two, three = (_traced(model, tokens, fast, checkpointing) for model in shallow)
         except (RuntimeError, NotImplementedError, ValueError):
             found[name] = None
             continue
-        # all layers are alike: each further one adds as much as the third
-        found[name] = {part: two[part] + (layers - 2) * (three[part] - two[part]) for part in two}
+        # otherwise all layers are alike: each further one adds as much as the third
+        found[name] = {part: two[part] + (layers - sizes[0]) * (three[part] - two[part]) for part in two}
     return found
 
 

@@ -20,7 +20,8 @@ NF4_BLOCK, NF4_GROUP = 64, 256  # bitsandbytes: weights that share a constant; c
 LAYER_TABLES = 16 * 4 + 256 * 4  # bytes of code tables that each quantized layer has for itself
 FP32 = 4  # adapters learn in float32, see `workers.methods`
 # bytes of optimizer state for each trainable number, by a word in the optimizer's name; AdamW keeps two moments
-OPTIMIZER_BYTES = (("8bit", 2.0), ("adafactor", 0.1), ("sgd", 4.0), ("lion", 4.0), ("", 8.0))
+OPTIMIZER_BYTES = (("8-bit", 2.0), ("adafactor", 0.1), ("muon", 4.0), ("", 8.0))
+AUTO_MARGIN = 1.5
 CUDA_CONTEXT_GIB = 0.6
 PROCESSOR_EXTRA_GIB = 0.35  # what a training process takes beside libraries and tensors: tokenizer, kernels' scratch
 # what an architecture that cannot be traced keeps of a token in a layer, in numbers of its width (arXiv:2205.05198)
@@ -142,7 +143,7 @@ def memory(facts: Facts, recipe: Recipe, machine: Machine, batch: Batch, checkpo
     learning = facts.trainable_parameters
     return Memory(
         weights=weights / GIB,
-        quantization_constants=_constants(facts, machine.bits_for(recipe.bits)) / GIB,
+        quantization_constants=_constants(facts, machine.bits_for(recipe.bits), recipe.double_quantization) / GIB,
         adapters=FP32 * (own + facts.extra_parameters) / GIB,
         gradients=FP32 * learning / GIB,
         optimizer=_optimizer_bytes(recipe) * learning / GIB,
@@ -154,9 +155,10 @@ def memory(facts: Facts, recipe: Recipe, machine: Machine, batch: Batch, checkpo
 
 def checkpoints(facts: Facts, recipe: Recipe, machine: Machine, batch: Batch) -> bool:
     """Whether activations will be computed again instead of kept: as the recipe says, by memory if it leaves it open."""
-    wanted = getattr(recipe, "gradient_checkpointing", "off")
-    if wanted == "auto":
-        return fits(memory(facts, recipe, machine, batch, False), machine) != "fits"
+    wanted = recipe.gradient_checkpointing
+    if wanted == "auto":  # as `workers.activations` decides it, once the model is loaded
+        kept = memory(facts, recipe, machine, batch, False)
+        return AUTO_MARGIN * kept.activations > machine.free_gib - (kept.total - kept.activations - kept.logits)
     return wanted == "on"
 
 
@@ -166,16 +168,15 @@ def fits(needed: Memory, machine: Machine) -> Fits:
     return "tight" if needed.total > TIGHT_SHARE * machine.free_gib else "fits"
 
 
-def _constants(facts: Facts, bits: int) -> float:
-    if bits == 4:  # double quantization: one byte a block, one float32 for each group of these
-        per_block = 1 + 4 / NF4_GROUP
+def _constants(facts: Facts, bits: int, double: bool) -> float:
+    if bits == 4:  # one float32 a block; doubly quantized one byte, and a float32 for each group of these
+        per_block = 1 + 4 / NF4_GROUP if double else 4
         return facts.linear_parameters / NF4_BLOCK * per_block + facts.linear_layers * LAYER_TABLES
     return 4 * facts.linear_rows if bits == 8 else 0.0  # one float32 scale for each row
 
 
 def _optimizer_bytes(recipe: Recipe) -> float:
-    name = str(getattr(recipe, "optimizer", "adamw")).lower()
-    return next(size for word, size in OPTIMIZER_BYTES if word in name)
+    return next(size for word, size in OPTIMIZER_BYTES if word in recipe.optimizer)
 
 
 def _activations(facts: Facts, machine: Machine, batch: Batch, checkpointing: bool) -> float:
@@ -277,7 +278,7 @@ def _lighter(
     recipe: Recipe, machine: Machine, batch: Batch, share_longer: dict[int, float]
 ) -> Iterator[tuple[Change, Recipe, Batch]]:
     """One change after the other, each on top of those before; the gentlest first."""
-    if "gradient_checkpointing" in Recipe.model_fields and getattr(recipe, "gradient_checkpointing", "on") == "off":
+    if recipe.gradient_checkpointing == "off":
         recipe = recipe.model_copy(update={"gradient_checkpointing": "on"})
         cost = "Each step takes about a third longer; the result is the same."
         yield Change("gradient_checkpointing", "off", "on", cost), recipe, batch
