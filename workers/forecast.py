@@ -37,9 +37,9 @@ from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM, P
 from transformers.masking_utils import AttentionMaskInterface
 from transformers.utils import logging as transformers_logging
 
+from studio.core.choices import build, parse_settings
 from studio.core.errors import ModelError, StudioError
 from studio.core.lifeline import end_with_parent
-from studio.core.choices import build, parse_settings
 from studio.core.recipe import Recipe
 from workers import lora, methods
 from workers.loss import _RESCALING, BLOCK_ELEMENTS
@@ -56,7 +56,8 @@ _FRAMEWORK_BYTES = psutil.Process().memory_info().rss  # of libraries alone: not
 def facts(config: PreTrainedConfig, recipe: Recipe, longest: int) -> dict[str, Any]:
     """All that can be known of training `recipe` on a model before its weights are here.
 
-    `longest` is the longest row in tokens; it decides which attention the trainer takes. Raises ModelError, RecipeError.
+    `longest` is the longest row in tokens; it decides which attention the trainer takes.
+    Raises ModelError or RecipeError.
     """
     attention = attention_for(longest, probe())
     with torch.device("meta"):
@@ -252,9 +253,10 @@ AttentionMaskInterface.register(_FUSED, lambda *_, **__: None)
 
 
 def _step(config: PreTrainedConfig, recipe: Recipe, attention: str, longest: int) -> dict[str, Any]:
-    """Bytes that a step over one row of `tokens` holds, without and with gradient checkpointing: `kept` for the backward
-    pass, `peak` at the worst moment of both passes, gradients of the adapter apart. None where a model cannot be run
-    without numbers. `fast`: whether `workers.lora` takes over the adapter's layers.
+    """Bytes that a step over one row of `tokens` holds, without and with gradient checkpointing.
+
+    `kept` for the backward pass, `peak` at the worst moment of both passes, gradients of the adapter apart; None where
+    a model cannot be run without numbers. `fast`: whether `workers.lora` takes over the adapter's layers.
     """
     tokens = longest if attention == "eager" else TRACED_TOKENS
     layers = config.get_text_config().num_hidden_layers
@@ -263,7 +265,8 @@ def _step(config: PreTrainedConfig, recipe: Recipe, attention: str, longest: int
         # where the last layers alone learn, all are needed to see what the others keep: nothing
         sizes = (layers, layers) if recipe.method == "layers" or layers < 3 else (2, 3)
         shallow = [_adapted(config, recipe, attention, n) for n in sizes]
-        found["fast"] = fast = recipe.bits != 8 and all([lora.speed_up(model) for model in shallow])
+        fast = recipe.bits != 8 and all(lora.speed_up(model) for model in shallow)
+        found["fast"] = fast
         try:
             two, three = (_traced(model, tokens, fast, checkpointing) for model in shallow)
         except (RuntimeError, NotImplementedError, ValueError):

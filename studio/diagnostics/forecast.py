@@ -154,7 +154,7 @@ def memory(facts: Facts, recipe: Recipe, machine: Machine, batch: Batch, checkpo
 
 
 def checkpoints(facts: Facts, recipe: Recipe, machine: Machine, batch: Batch) -> bool:
-    """Whether activations will be computed again instead of kept: as the recipe says, by memory if it leaves it open."""
+    """Whether activations will be computed again instead of kept: as the recipe says, or by memory if it does not."""
     wanted = recipe.gradient_checkpointing
     if wanted == "auto":  # as `workers.activations` decides it, once the model is loaded
         kept = memory(facts, recipe, machine, batch, False)
