@@ -186,7 +186,8 @@ def _activations(facts: Facts, machine: Machine, batch: Batch, checkpointing: bo
         a_layer = facts.hidden * USUAL_KEPT if checkpointing else 0
         return batch.tokens * (kept + a_layer) * machine.dtype_bytes
     # traced in 16 bit over one row; what is held grows with the tokens
-    return float(max(traced.values())) / facts.step["tokens"] * batch.tokens * machine.dtype_bytes / 2
+    for_a_token: float = max(traced.values()) / facts.step["tokens"]
+    return for_a_token * batch.tokens * machine.dtype_bytes / 2
 
 
 def _logits(facts: Facts, batch: Batch) -> float:
