@@ -110,13 +110,16 @@ def configuration(source: Path | dict[str, Any]) -> PreTrainedConfig:
     """Raises ModelError if transformers does not know such a model."""
     try:
         if isinstance(source, dict):
-            return AutoConfig.for_model(**source)
-        return AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=True)
+            made = AutoConfig.for_model(**source)
+        else:
+            made = AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=True)
     except (ValueError, KeyError, OSError, TypeError) as error:
         raise ModelError(
             f"The base model's configuration cannot be read ({str(error).splitlines()[0][:160]}).",
             "Choose another base model.",
         ) from error
+    assert isinstance(made, PreTrainedConfig)
+    return made
 
 
 def _bare(config: PreTrainedConfig, attention: str) -> PreTrainedModel:
@@ -172,8 +175,8 @@ def _picture(adapted: PeftModel, parts: list[tuple[str, nn.Module]]) -> dict[str
 
 
 def _described(name: str, module: nn.Module, learning: int) -> dict[str, Any]:
-    weight = module.weight if isinstance(getattr(module, "weight", None), Tensor) else None
-    sizes = list(weight.shape) if weight is not None else []
+    weight = getattr(module, "weight", None)
+    sizes = list(weight.shape) if isinstance(weight, Tensor) else []
     matrix = isinstance(module, nn.Linear)
     return {
         "name": name,
@@ -203,7 +206,7 @@ class _Ledger(TorchDispatchMode):
     """Adds up the bytes of tensors that are alive, those of `owned` apart."""
 
     def __init__(self, owned: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self._known = {t.untyped_storage()._cdata for t in (*owned.parameters(), *owned.buffers())}
         self._alive: dict[int, int] = {}

@@ -20,6 +20,7 @@ PARTS = {
     "optimizer": "optimizer",
     "activations": "activations",
     "logits": "logits",
+    "mapped_file": "the base model's file; the system takes this back when needed",
     "other": "libraries and the rest",
 }
 

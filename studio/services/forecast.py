@@ -81,7 +81,7 @@ class Forecast:
     @property
     def sentence(self) -> str:
         """Whether it fits, in words."""
-        needed, has, free = self.memory.total, self.machine.memory_gib, self.machine.free_gib
+        needed, has, free = self.memory.needed, self.machine.memory_gib, self.machine.free_gib
         where = "this computer's graphics card" if self.machine.device == "cuda" else "this computer"
         if self.fits == "fits":
             return f"Fits: needs about {needed:.1f} GiB; {where} has {has:.1f}, of which {free:.1f} are free now."
