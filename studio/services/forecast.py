@@ -138,8 +138,8 @@ def forecast(studio: Studio, question: Question) -> Forecast:
     """
     base_id = _named(question.base_id)
     source = _source(studio, base_id)
-    machine = machine_here(studio)
     recipe, amount = _read(studio, replace(question, base_id=base_id))
+    machine = machine_here(studio)
     batch = amount.worst_batch(recipe)
     facts = _counted(studio, source, recipe, machine, batch.longest)
     checkpointing = reckoned.checkpoints(facts, recipe, machine, batch)
