@@ -96,20 +96,22 @@ def _trained(folder: Path, models: Path, base_id: str, recipe: Recipe, tokens: i
     return runs.get(db, run.id)
 
 
+_TOLD = {"bits", "trainable_parameters", "tokens"}  # runs of the first studios do not tell all of them
+
+
 def _of_run(run: Run) -> dict[str, Any] | None:
     """What counts of a run that has ended, as it is kept of probes too; None if it was cut short or interrupted."""
-    summary, spent = run.summary, run.phase_seconds
+    summary, spent, recipe = run.summary, run.phase_seconds, run.recipe
     steps, each = summary.get("steps", 0), summary.get("seconds_per_step", 0)
-    if steps < PROBE_STEPS - 1 or not each or run.attempts:
+    if steps < PROBE_STEPS - 1 or not each or run.attempts or not _TOLD <= summary.keys():
         return None
-    recipe = Recipe.model_validate(run.recipe)
     return {
         "base_id": run.base_id,
         "bits": summary["bits"],
-        "checkpointing": bool(summary.get("gradient_checkpointing", recipe.gradient_checkpointing == "on")),
+        "checkpointing": bool(summary.get("gradient_checkpointing", recipe.get("gradient_checkpointing") == "on")),
         "trainable": summary["trainable_parameters"],
         "tokens": summary["tokens"] / steps,
-        "length": summary["tokens"] / steps / (recipe.batch_size * recipe.gradient_accumulation),
+        "length": summary["tokens"] / steps / (recipe["batch_size"] * recipe["gradient_accumulation"]),
         "seconds_per_step": each,
         "overhead": max(1.0, spent.get("training", 0.0) / (steps * each)),
         "around": sum(spent.get(phase, 0.0) for phase in ("loading", "checking", "saving")),
