@@ -189,7 +189,10 @@ def _described(name: str, module: nn.Module, learning: int) -> dict[str, Any]:
 
 
 def _adapter_bytes(adapted: PeftModel) -> int:
-    return sum(t.nbytes for t in get_peft_model_state_dict(adapted, save_embedding_layers=False).values())
+    try:
+        return sum(t.nbytes for t in get_peft_model_state_dict(adapted, save_embedding_layers=False).values())
+    except NotImplementedError:  # prompts are written as numbers, and here are none
+        return 4 * methods.trainable_parameters(adapted)
 
 
 def _head_alone(model: PreTrainedModel) -> bool:
@@ -265,8 +268,7 @@ def _step(config: PreTrainedConfig, recipe: Recipe, attention: str, longest: int
     layers = config.get_text_config().num_hidden_layers
     found: dict[str, Any] = {"tokens": tokens}
     for name, checkpointing in (("off", False), ("on", True)):
-        # where the last layers alone learn, all are needed to see what the others keep: nothing
-        sizes = (layers, layers) if recipe.method == "layers" or layers < 3 else (2, 3)
+        sizes = (min(2, layers), min(3, layers))
         shallow = [_adapted(config, recipe, attention, n) for n in sizes]
         fast = recipe.bits != 8 and all(lora.speed_up(model) for model in shallow)
         found["fast"] = fast
@@ -275,8 +277,9 @@ def _step(config: PreTrainedConfig, recipe: Recipe, attention: str, longest: int
         except (RuntimeError, NotImplementedError, ValueError):
             found[name] = None
             continue
-        # otherwise all layers are alike: each further one adds as much as the third
-        found[name] = {part: two[part] + (layers - sizes[0]) * (three[part] - two[part]) for part in two}
+        # all layers are alike: each further one adds as much as the third; frozen ones below those that learn, nothing
+        counting = min(layers, recipe.trained_layers) if recipe.method == "layers" else layers
+        found[name] = {part: two[part] + (counting - sizes[0]) * (three[part] - two[part]) for part in two}
     return found
 
 

@@ -103,7 +103,7 @@ def _of_run(run: Run) -> dict[str, Any] | None:
     """What counts of a run that has ended, as it is kept of probes too; None if it was cut short or interrupted."""
     summary, spent, recipe = run.summary, run.phase_seconds, run.recipe
     steps, each = summary.get("steps", 0), summary.get("seconds_per_step", 0)
-    if steps < PROBE_STEPS - 1 or not each or run.attempts or not _TOLD <= summary.keys():
+    if steps < PROBE_STEPS - 1 or not each or run.attempts or not summary.keys() >= _TOLD:
         return None
     return {
         "base_id": run.base_id,
