@@ -274,11 +274,13 @@ def _step(config: PreTrainedConfig, recipe: Recipe, attention: str, longest: int
         found["fast"] = fast
         try:
             two, three = (_traced(model, tokens, fast, checkpointing) for model in shallow)
-        except (RuntimeError, NotImplementedError, ValueError):
+        except (RuntimeError, NotImplementedError, ValueError) as error:
+            print(f"not traced: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
             found[name] = None
             continue
         # all layers are alike: each further one adds as much as the third; frozen ones below those that learn, nothing
-        counting = min(layers, recipe.trained_layers) if recipe.method == "layers" else layers
+        above = recipe.method == "layers" and not checkpointing
+        counting = min(layers, recipe.trained_layers) if above else layers
         found[name] = {part: two[part] + (counting - sizes[0]) * (three[part] - two[part]) for part in two}
     return found
 
@@ -305,9 +307,13 @@ def _traced(adapted: PeftModel, tokens: int, fast: bool, checkpointing: bool) ->
         ids = torch.zeros(1, tokens, dtype=torch.long)
         # on the meta device only a mask of four dimensions is not looked into
         mask = torch.zeros(1, 1, tokens, tokens, dtype=torch.bfloat16) if fast else None
+        inputs: dict[str, Tensor] = {"input_ids": ids}
+        if not any(parameter.requires_grad for parameter in model.parameters()):  # learned tokens alone: at its input
+            width = model.get_input_embeddings().weight.shape[1]
+            inputs = {"inputs_embeds": torch.zeros(1, tokens, width, dtype=torch.bfloat16, requires_grad=True)}
         ledger = _Ledger(adapted)
         with ledger, torch.autocast("cpu", torch.bfloat16, enabled=not fast):
-            hidden = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+            hidden = model.base_model(**inputs, attention_mask=mask, use_cache=False).last_hidden_state
             kept = ledger.now
             hidden.backward(torch.empty_like(hidden))
     learned = sum(p.grad.nbytes for p in adapted.parameters() if p.grad is not None)

@@ -25,7 +25,7 @@ AUTO_MARGIN = 1.5
 CUDA_CONTEXT_GIB = 0.6
 PROCESSOR_EXTRA_GIB = 0.52  # seen beside libraries and tensors: tokenizer, kernels' scratch, what malloc keeps
 # what an architecture that cannot be traced keeps of a token in a layer, in numbers of its width (arXiv:2205.05198)
-USUAL_KEPT, USUAL_CHECKPOINTED = 17.0, 1.0
+USUAL_KEPT, USUAL_CHECKPOINTED = 20.0, 1.0
 WHOLE_LOGITS = 14  # bytes of each logit: 16 bit, float32, log-softmax and gradient at once
 
 
