@@ -304,13 +304,15 @@ def _traced(adapted: PeftModel, tokens: int, fast: bool, checkpointing: bool) ->
     with pretended, _checkpointing(model, checkpointing):
         if not fast:
             _pretend(adapted)
-        ids = torch.zeros(1, tokens, dtype=torch.long)
+        device = "meta" if fast else "cpu"
+        ids = torch.zeros(1, tokens, dtype=torch.long, device=device)
         # on the meta device only a mask of four dimensions is not looked into
         mask = torch.zeros(1, 1, tokens, tokens, dtype=torch.bfloat16) if fast else None
         inputs: dict[str, Tensor] = {"input_ids": ids}
         if not any(parameter.requires_grad for parameter in model.parameters()):  # learned tokens alone: at its input
             width = model.get_input_embeddings().weight.shape[1]
-            inputs = {"inputs_embeds": torch.zeros(1, tokens, width, dtype=torch.bfloat16, requires_grad=True)}
+            inputs = {"inputs_embeds": torch.zeros(1, tokens, width, dtype=torch.bfloat16, device=device)}
+            inputs["inputs_embeds"].requires_grad_()
         ledger = _Ledger(adapted)
         with ledger, torch.autocast("cpu", torch.bfloat16, enabled=not fast):
             hidden = model.base_model(**inputs, attention_mask=mask, use_cache=False).last_hidden_state
