@@ -1,6 +1,7 @@
 """From a recipe to adapter layers on a base model."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
@@ -53,6 +54,32 @@ def peft_config(recipe: Recipe) -> PeftConfig:
         target_modules=recipe.target_modules,
         task_type="CAUSAL_LM",
     )
+
+
+def parameter_groups(model: PeftModel, recipe: Recipe) -> list[dict[str, Any]]:
+    """What learns, for an optimizer: `params`, and `lr` where it is not the recipe's.
+
+    With LoRA+ (Hayou et al. 2024, arXiv:2402.12354) B learns faster than A.
+    """
+    learning = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    if recipe.lora_plus_ratio == 1:
+        return [{"params": [p for _, p in learning]}]
+    slow = [p for name, p in learning if "lora_B" not in name and "lora_embedding_B" not in name]
+    fast = [p for name, p in learning if "lora_B" in name or "lora_embedding_B" in name]
+    return [{"params": slow}, {"params": fast, "lr": recipe.learning_rate * recipe.lora_plus_ratio}]
+
+
+def after_step(model: PeftModel, step: int) -> None:
+    """What a method does after the optimizer's step number `step` (from 1), while the gradients are still there."""
+
+
+def state(model: PeftModel) -> dict[str, Any]:
+    """What a method has to know to go on exactly, besides the weights that learn."""
+    return {}
+
+
+def restore(model: PeftModel, state: dict[str, Any]) -> None:
+    """Take over what `state` gave."""
 
 
 def linear_names(model: PreTrainedModel) -> list[str]:

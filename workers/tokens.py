@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 IGNORE = -100  # what torch's cross-entropy leaves out
 ENCODE_AT_ONCE = 1000
+PACKED_ROW = 256  # tokens; up to here attention is the plain kind, the fastest on a processor
 
 # For base models, which come without one. It is saved with the adapter, so playground and export use it too.
 PLAIN_TEMPLATE = (
@@ -180,6 +181,15 @@ def _render(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], p
 def prompt_of(tokenizer: "PreTrainedTokenizerBase", conversation: Conversation) -> str:
     """The text up to where the conversation's last answer would begin."""
     return _render(tokenizer, conversation.messages[:-1], prompt=True)
+
+
+def packed_length(longest: int, max_length: int) -> int:
+    """How long packed rows are to be, for examples of at most `longest` tokens.
+
+    Attention costs with the square of a row, and examples in one row do not look at each other: a row longer than a
+    few examples wins nothing. So it is short unless an example is long.
+    """
+    return min(max_length, max(PACKED_ROW, longest))
 
 
 def pack(rows: Sequence[Row], max_length: int) -> list[Row]:

@@ -111,10 +111,12 @@ def _results(summary: dict[str, Any]) -> str:
     facts = {}
     if held_back.get("base") is not None:
         facts["Loss on held-back examples, before"] = _number(held_back["base"])
-        facts["Loss on held-back examples, after"] = _number(held_back.get("last"))
+        facts["Loss on held-back examples, after"] = _number(held_back.get("kept", held_back.get("last")))
     facts["Training loss, first step"] = _number(train.get("first"))
     facts["Training loss, last step"] = _number(train.get("last"))
     facts["Steps"] = _count(summary.get("steps"))
+    if summary.get("kept_step") not in (None, summary.get("steps")):
+        facts["Step kept"] = f"{_count(summary['kept_step'])}, the best on held-back examples"
     facts["Tokens read"] = _count(summary.get("tokens"))
     return (
         _section("Results", facts) + "\n\nLower is better. A loss says how surprised the model is by the right answer."

@@ -3,7 +3,7 @@ from transformers import PreTrainedTokenizerFast
 
 from studio.core.conversation import Conversation, Message
 from studio.core.errors import DataError
-from workers.tokens import IGNORE, PLAIN_TEMPLATE, Row, encode, pack, prompt_of, require_rows
+from workers.tokens import IGNORE, PACKED_ROW, PLAIN_TEMPLATE, Row, encode, pack, packed_length, prompt_of, require_rows
 
 FORGETFUL = (  # drops earlier answers, as templates of thinking models drop earlier thoughts
     "{% for m in messages %}{% if m['role'] == 'user' or loop.last %}"
@@ -81,3 +81,9 @@ def test_packing_keeps_every_example_whole_and_wastes_little() -> None:
             assert len(set(row.ids[start : start + size])) == 1
             assert row.labels[start] == IGNORE  # nobody predicts an example's first token
             start += size
+
+
+def test_packed_rows_are_no_longer_than_they_need_be() -> None:
+    assert packed_length(60, 1024) == PACKED_ROW  # several examples in a short row
+    assert packed_length(700, 1024) == 700
+    assert packed_length(60, 128) == 128

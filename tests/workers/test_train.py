@@ -97,6 +97,7 @@ def test_a_run_leaves_metrics_samples_and_an_adapter_for_this_base(
     assert [r["step"] for r in rows] == list(range(STEPS + 1))
     assert rows[0]["train_loss"] is None and all(r["train_loss"] for r in rows[1:])
     assert {r["step"] for r in rows if r["validation_loss"]} == {0, 3, 6}
+    assert all(0 <= r["token_accuracy"] <= 1 for r in rows[1:]) and rows[-1]["validation_accuracy"] is not None
     assert rows[-1]["validation_loss"] < rows[0]["validation_loss"]
     assert {(s.step, s.position) for s in metrics.samples(db, run.id)} >= {(0, 0), (0, 1), (6, 0), (6, 1)}
 
