@@ -4,6 +4,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 import yaml
@@ -26,12 +27,19 @@ FIXED = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def tuned(tmp_path: Path, chat_models: Path, add_adapter: Callable[..., int]) -> Studio:
-    """A studio with one trained run, number 1."""
-    studio = Studio.open(Settings(home=tmp_path / "home", models=chat_models))
+@pytest.fixture(scope="module")
+def trained_home(tmp_path_factory: pytest.TempPathFactory, chat_models: Path, add_adapter: Callable[..., int]) -> Path:
+    studio = Studio.open(Settings(home=tmp_path_factory.mktemp("trained"), models=chat_models))
     add_adapter(studio)
-    return studio
+    studio.db.close()
+    return studio.home.path
+
+
+@pytest.fixture
+def tuned(tmp_path: Path, trained_home: Path, chat_models: Path) -> Studio:
+    """A studio with one trained run, number 1."""
+    copytree(trained_home, tmp_path / "home")
+    return Studio.open(Settings(home=tmp_path / "home", models=chat_models))
 
 
 def texts(path: Path) -> dict[str, str]:
