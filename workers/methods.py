@@ -74,6 +74,8 @@ def attach(
             peft = get_peft_model(model, peft_config(model, recipe, total_steps))
         assert isinstance(peft, PeftModel)
         adapted = peft
+    if isinstance(adapted.base_model, AdaLoraModel):
+        _mend_adalora(adapted)
     adapted.peft_config["default"].base_model_name_or_path = base_name  # PEFT would write the folder's whole path
     for parameter in adapted.parameters():
         if parameter.requires_grad:
@@ -82,8 +84,6 @@ def attach(
         _start(adapted, recipe, batch)
     if recipe.method == "dylora":
         dylora.nest(adapted, recipe.rank, recipe.rslora)
-    if isinstance(adapted.base_model, AdaLoraModel):
-        _regularize_learning_only(adapted)
     return adapted
 
 
@@ -171,8 +171,15 @@ def _is_counterweighed(recipe: Recipe) -> bool:
     return recipe.method == "lora" and recipe.initialization in ("pissa", "olora")
 
 
-def _regularize_learning_only(model: PeftModel) -> None:
-    """AdaLoRA adds to the loss how far A and B are from orthogonal; that does not belong into a validation loss."""
+def _mend_adalora(model: PeftModel) -> None:
+    """Two things that PEFT 0.21.2 does and that would make a run other than what is saved and shown of it.
+
+    On a bfloat16 base it lets `ranknum`, which scales and is never saved, learn. And it adds to every loss how far A and
+    B are from orthogonal, to a held-back one too.
+    """
+    for name, parameter in model.named_parameters():
+        if ".ranknum." in name:
+            parameter.requires_grad = False
     config = model.peft_config["default"]
     weight = config.orth_reg_weight
     model.register_forward_pre_hook(lambda m, _: setattr(config, "orth_reg_weight", weight if m.training else 0.0))
