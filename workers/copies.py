@@ -31,11 +31,8 @@ def names_of_last_layers(model: PreTrainedModel, count: int) -> list[str]:
     """Raises RecipeError if there are not so many."""
     blocks = block_names(model)
     if count > len(blocks):
-        raise RecipeError(
-            {
-                "trained_layers": f"This base model has {len(blocks)} layers, not {count}. Choose fewer, or train all of it."
-            }
-        )
+        told = f"This base model has {len(blocks)} layers, not {count}. Choose fewer, or full fine-tuning."
+        raise RecipeError({"trained_layers": told})
     return [name for block in blocks[-count:] for name in owner_names(model, block)]
 
 

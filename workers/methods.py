@@ -174,8 +174,8 @@ def _is_counterweighed(recipe: Recipe) -> bool:
 def _mend_adalora(model: PeftModel) -> None:
     """Two things that PEFT 0.21.2 does and that would make a run other than what is saved and shown of it.
 
-    On a bfloat16 base it lets `ranknum`, which scales and is never saved, learn. And it adds to every loss how far A and
-    B are from orthogonal, to a held-back one too.
+    On a bfloat16 base it lets `ranknum`, which scales and is never saved, learn. And it adds to every loss, a held-back
+    one too, how far A and B are from orthogonal.
     """
     for name, parameter in model.named_parameters():
         if ".ranknum." in name:
