@@ -71,6 +71,9 @@ def attach(
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Invalid `oft_block_size`")  # it takes the nearest that divides the layer
             warnings.filterwarnings("ignore", ".*has no bias term|.*tie_word_embeddings")
+            warnings.filterwarnings(
+                "ignore", ".*rank_pattern keys did not match"
+            )  # it overlooks experts; names are known
             peft = get_peft_model(model, peft_config(model, recipe, total_steps))
         assert isinstance(peft, PeftModel)
         adapted = peft

@@ -70,8 +70,8 @@ def _named(model: PreTrainedModel, wanted: list[str]) -> Targets:
 
 
 def require_names(model: PreTrainedModel, field: str, names: Iterable[str]) -> None:
-    """Raises RecipeError for `field` if the model has no layer of one of these names; experts go by that of them all."""
-    known = [*linear_names(model), *_embeddings(model, both=True), *map(_parent, expert_names(model))]
+    """Raises RecipeError for `field` if the model has no layer of one of these names."""
+    known = [*linear_names(model), *_embeddings(model, both=True), *expert_names(model)]
     for name in names:
         if not any(_is(name, full) for full in known):
             raise RecipeError({field: _unknown(name, known)})

@@ -91,9 +91,9 @@ def test_experts_get_an_adapter_and_a_rank_of_their_own() -> None:
     experts = 4 * (32 + 32) + 4 * (16 + 32)
     adapted = methods.attach(model, Recipe(rank=4, bits=16), "tiny")
     assert methods.trainable_parameters(adapted) == 2 * 4 * (attention + experts)
-    fewer = Recipe(rank=4, bits=16, rank_pattern={"experts": 2})
+    fewer = Recipe(rank=4, bits=16, rank_pattern={"experts.down_proj": 2})
     adapted = methods.attach(model_of(config), fewer, "tiny")
-    assert methods.trainable_parameters(adapted) == 2 * (4 * attention + 2 * experts)
+    assert methods.trainable_parameters(adapted) == 2 * (4 * (attention + 4 * 64) + 2 * 4 * 48)
 
 
 def test_a_name_that_is_nowhere_is_told_with_those_that_are() -> None:
