@@ -129,9 +129,19 @@ def peft_config(model: PreTrainedModel, recipe: Recipe, total_steps: int) -> Pef
         use_rslora=recipe.rslora,
         use_dora=recipe.method == "dora",
         init_lora_weights="gaussian" if recipe.initialization == "gaussian" else True,
-        target_parameters=chosen.parameters or None,
+        target_parameters=_experts(recipe, chosen.parameters) or None,
         **common,
     )
+
+
+def _experts(recipe: Recipe, names: list[str]) -> list[str]:
+    """A mixture's experts in one tensor take plain LoRA only; a group leaves them out otherwise, names are refused."""
+    if recipe.method in ("lora", "lora-fa") and recipe.initialization in ("default", "gaussian") and not recipe.dropout:
+        return names
+    if names and isinstance(recipe.target_modules, list):
+        told = f"{names[0]} takes plain LoRA only, with the usual start and no dropout. Choose that, or leave it out."
+        raise RecipeError({"target_modules": told})
+    return []
 
 
 def _config_without_targets(model: PreTrainedModel, recipe: Recipe) -> PeftConfig:

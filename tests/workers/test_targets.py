@@ -95,6 +95,13 @@ def test_experts_get_an_adapter_and_a_rank_of_their_own() -> None:
     adapted = methods.attach(model_of(config), fewer, "tiny")
     assert methods.trainable_parameters(adapted) == 2 * (4 * (attention + 4 * 64) + 2 * 4 * 48)
 
+    # what cannot be done on them is left out of a group, and refused by name
+    adapted = methods.attach(model_of(config), Recipe(rank=4, bits=16, method="dylora"), "tiny")
+    assert methods.trainable_parameters(adapted) == 2 * 4 * attention
+    named = Recipe(rank=4, bits=16, dropout=0.1, target_modules=["experts.down_proj"])
+    with pytest.raises(RecipeError, match="takes plain LoRA only"):
+        methods.attach(model_of(config), named, "tiny")
+
 
 def test_a_name_that_is_nowhere_is_told_with_those_that_are() -> None:
     with pytest.raises(RecipeError, match=r"no layer “query”\. It has: c_attn, c_fc, c_proj"):
