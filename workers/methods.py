@@ -241,8 +241,10 @@ def save(model: PeftModel, folder: Path, about: dict[str, str]) -> None:
 
 
 def _state_dict(model: PeftModel) -> dict[str, Tensor]:
-    # without save_embedding_layers=False PEFT would ask the model hub about the base
-    found: dict[str, Tensor] = get_peft_model_state_dict(model, save_embedding_layers=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*have invalid shape")  # AdaLoRA may leave a layer no rank at all
+        # without save_embedding_layers=False PEFT would ask the model hub about the base
+        found: dict[str, Tensor] = get_peft_model_state_dict(model, save_embedding_layers=False)
     whole = {name: matrix.weight.detach() for name, matrix in starts.halves(model)}
     return {name: w for name, w in found.items() if ".parametrizations." not in name} | whole
 

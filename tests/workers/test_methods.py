@@ -171,6 +171,22 @@ def test_adalora_goes_on_exactly_from_what_was_saved(tiny_base: BaseModel, batch
     assert sum(sum(ranks) for ranks in kept.values()) == 4 * 14  # of 6 that each began with
 
 
+def test_adalora_may_leave_a_layer_no_rank_at_all(
+    tiny_base: BaseModel, batch: dict[str, Any], tmp_path: Path
+) -> None:
+    recipe = recipe_of({"method": "adalora", "rank": 1}, 16)
+    model = fresh(tiny_base, recipe, batch)
+    learn(model, recipe, batch, range(1, 4))
+    kept = model.peft_config["default"].rank_pattern
+    assert 0 in {sum(ranks) for ranks in kept.values()}
+    methods.save(model, tmp_path, {"format": "pt"})
+    loaded = PeftModel.from_pretrained(load_base(tiny_base, 16, probe()).model, tmp_path)
+    torch.testing.assert_close(logits(loaded, batch), logits(model, batch), atol=0.1, rtol=0.02)
+    further = fresh(tiny_base, recipe, batch, seed=1)
+    methods.begin_from(further, tmp_path)
+    torch.testing.assert_close(logits(further, batch), logits(model, batch), atol=0.1, rtol=0.02)
+
+
 def test_frozen_halves_are_part_of_what_is_saved(tiny_base: BaseModel, batch: dict[str, Any]) -> None:
     recipe = recipe_of({"initialization": "pissa"}, 16)
     one, other = fresh(tiny_base, recipe, batch), fresh(tiny_base, recipe, batch, seed=3)

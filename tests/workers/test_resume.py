@@ -88,8 +88,13 @@ def result(db: Database, run_id: int) -> tuple[list[Any], str]:
         {"bits": 4},
         {"bits": 16, "packing": True, "max_length": 64},
         {"bits": 4, "batch_size": 2, "gradient_accumulation": 3, "scheduler": "linear"},
+        {"bits": 16, "method": "adalora"},
+        {"bits": 4, "method": "dylora", "dropout": 0},
+        {"bits": 16, "initialization": "pissa", "dropout": 0},
+        {"bits": 16, "method": "full"},
+        {"bits": 4, "method": "prefix"},
     ],
-    ids=["dropout", "nf4", "packing", "accumulation"],
+    ids=["dropout", "nf4", "packing", "accumulation", "adalora", "dylora", "pissa", "full", "prefix"],
 )
 def test_three_kills_change_nothing(
     here: Home, db: Database, queue: Callable[..., int], choices: dict[str, Any], monkeypatch: pytest.MonkeyPatch
