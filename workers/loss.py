@@ -106,7 +106,7 @@ def install(model: PreTrainedModel, smoothing: float = 0.0) -> bool:
     fused = _head_is_last(model)
     original = model.forward
 
-    @wraps(original)
+    @wraps(type(model).forward)  # unbound, so that its signature, which `generate` reads, keeps all its names
     def forward(self: PreTrainedModel, *args: Any, **kwargs: Any) -> Any:
         labels = kwargs.pop("labels", None)
         if labels is None:

@@ -17,7 +17,7 @@ Group = dict[str, Any]  # `params`, and `lr` where it is not the recipe's
 
 
 def create(recipe: Recipe, groups: list[Group]) -> Optimizer:
-    """The recipe's optimizer of `groups`. Vectors (biases, norms) do not decay."""
+    """The recipe's optimizer of `groups`. Vectors (biases, norms, scales) do not decay: most have their rest at 1."""
     parts = [part for group in groups for part in _by_shape(group, recipe.weight_decay)]
     rate = recipe.learning_rate
     if recipe.optimizer == "adamw":
@@ -44,8 +44,8 @@ def schedule(recipe: Recipe, total_steps: int) -> dict[str, Any]:
 
 
 def _by_shape(group: Group, weight_decay: float) -> list[Group]:
-    matrices = [p for p in group["params"] if p.ndim > 1]
-    others = [p for p in group["params"] if p.ndim <= 1]
+    matrices = [p for p in group["params"] if p.squeeze().ndim > 1]  # IA3 keeps its vectors as [width, 1]
+    others = [p for p in group["params"] if p.squeeze().ndim <= 1]
     parts = ({"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0})
     return [group | part for part in parts if part["params"]]
 

@@ -58,6 +58,7 @@ def add(command: Command) -> None:
     sub = command("export", _export, "Write a trained adapter to a file.")
     sub.add_argument("run")
     sub.add_argument("--format", choices=["adapter"], default="adapter")
+    sub.add_argument("--rank", type=int, help="of a DyLoRA adapter, which holds all smaller ranks too")
     sub.add_argument("--out", type=Path, required=True)
 
 
@@ -254,5 +255,5 @@ def _export(options: argparse.Namespace) -> None:
     from studio.services import exports, runs
 
     studio = open_studio(options)
-    exports.write_adapter_zip(studio, runs.parse_id(options.run), options.out)
+    exports.write_adapter_zip(studio, runs.parse_id(options.run), options.out, options.rank)
     print(f"Written: {options.out} ({options.out.stat().st_size / 2**20:.1f} MiB)")

@@ -5,20 +5,26 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 
 from workers import snapshot
 from workers.best import LEAST_IMPROVEMENT, Best
 
 
-def learner(value: float = 0.0) -> Any:
-    model = nn.Linear(1, 1, bias=False)
+def learner(value: float = 0.0) -> PeftModel:
+    model = get_peft_model(nn.Sequential(nn.Linear(1, 1)), LoraConfig(r=1, target_modules=["0"]))
+    assert isinstance(model, PeftModel)
     return set_to(model, value)
 
 
-def set_to(model: Any, value: float) -> Any:
+def weight(model: PeftModel) -> torch.nn.Parameter:
+    return model.base_model.model[0].lora_B["default"].weight
+
+
+def set_to(model: PeftModel, value: float) -> PeftModel:
     with torch.no_grad():
-        model.weight.fill_(value)
+        weight(model).fill_(value)
     return model
 
 
@@ -35,7 +41,7 @@ def seen(losses: list[float], patience: int = 3, keep: bool = True) -> tuple[Bes
 def test_the_weights_of_the_lowest_loss_come_back() -> None:
     best, model = seen([3.0, 2.0, 2.5, 2.2])
     assert (best.step, best.loss) == (2, 2.0)
-    assert best.put_back() and model.weight.item() == 2
+    assert best.put_back() and weight(model).item() == 2
 
 
 @pytest.mark.parametrize(
@@ -57,7 +63,7 @@ def test_patience_ends_after_so_many_checks_without_improvement(
 
 def test_without_keeping_there_is_nothing_to_put_back() -> None:
     best, model = seen([3.0, 2.0, 2.5], keep=False)
-    assert best.step == 2 and not best.put_back() and model.weight.item() == 3
+    assert best.step == 2 and not best.put_back() and weight(model).item() == 3
 
 
 def test_a_snapshot_carries_it_all(tmp_path: Path) -> None:
@@ -70,7 +76,7 @@ def test_a_snapshot_carries_it_all(tmp_path: Path) -> None:
     assert not after.exhausted
     after.see(5, 2.1)
     assert after.exhausted and (after.step, after.loss) == (2, 2.0)
-    assert after.put_back() and model.weight.item() == 2
+    assert after.put_back() and weight(model).item() == 2
 
 
 def test_nothing_seen_survives_a_snapshot_too(tmp_path: Path) -> None:

@@ -113,8 +113,24 @@ def result(db: Database, run_id: int) -> tuple[list[Any], str]:
             "weight_decay": 0.1,
             "max_gradient_norm": 0,
         },
+        {"bits": 16, "method": "adalora"},
+        {"bits": 4, "method": "dylora", "dropout": 0},
+        {"bits": 16, "initialization": "pissa", "dropout": 0},
+        {"bits": 16, "method": "full"},
+        {"bits": 4, "method": "prefix"},
     ],
-    ids=["dropout", "nf4", "packing", "accumulation", "everything-else"],
+    ids=[
+        "dropout",
+        "nf4",
+        "packing",
+        "accumulation",
+        "everything-else",
+        "adalora",
+        "dylora",
+        "pissa",
+        "full",
+        "prefix",
+    ],
 )
 def test_three_kills_change_nothing(
     here: Home, db: Database, queue: Callable[..., int], choices: dict[str, Any], monkeypatch: pytest.MonkeyPatch
