@@ -4,6 +4,8 @@
 PYTHON ?= python3
 HOME_MODELS = $(or $(STUDIO_MODELS),$(or $(STUDIO_HOME),$(HOME)/.adapter-studio)/models)
 BIN = .venv/bin
+# a file's tests share what they start, so a file stays together; in the order of their names, which has the long ones first
+SIDE_BY_SIDE = -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: start install test check chromium
 
@@ -31,13 +33,13 @@ check: .venv/tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow"
 
 test: .venv/tested chromium $(HOME_MODELS)/starter/config.json
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	STUDIO_MODELS=$(HOME_MODELS) $(BIN)/pytest
+	STUDIO_MODELS=$(HOME_MODELS) $(BIN)/pytest $(SIDE_BY_SIDE)
 
 chromium:
 	@command -v chromium >/dev/null || { \

@@ -20,7 +20,10 @@ export class Charts {
     this.place = element("div", { class: "charts" });
     this.build();
     // light and dark: Gradio sets a class on the body
-    new MutationObserver(() => this.charts.forEach((chart) => chart.redraw())).observe(document.body, { attributeFilter: ["class"] });
+    new MutationObserver(() => {
+      this.charts.forEach((chart) => chart.redraw());
+      this.pointAgain();
+    }).observe(document.body, { attributeFilter: ["class"] });
   }
 
   /** `data` by column; `best`: {step, value} or null; `kept`: a step or null. Draws nothing that is drawn already. */
@@ -84,7 +87,8 @@ export class Charts {
 
   /** The cursor is put where it was before something was drawn. */
   pointAgain() {
-    if (this.hovered !== null || !this.data.step.length) return;
+    if (!this.data.step.length) return;
+    if (this.hovered !== null) return this.readOut(Math.min(this.hovered, this.data.step.length - 1));
     const index = this.pinned === null ? null : nearest(this.data.step, this.pinned);
     for (const chart of this.charts) chart.point(index);
     this.readOut(index ?? this.data.step.length - 1);
@@ -134,14 +138,20 @@ export class Charts {
       type: "checkbox", checked: this.choices.log,
       onchange: () => { this.choose({ log: log.checked }); this.update(true); },
     });
-    const strength = element("output", {}, words(this.choices.smoothing));
+    const strength = element("span", { class: "strength" }, words(this.choices.smoothing));
     const smoothing = element("input", {
       type: "range", min: 0, max: 0.95, step: 0.05, value: this.choices.smoothing,
-      oninput: () => { this.choose({ smoothing: Number(smoothing.value) }); strength.textContent = words(this.choices.smoothing); this.update(); },
+      "aria-valuetext": words(this.choices.smoothing),
+      oninput: () => {
+        this.choose({ smoothing: Number(smoothing.value) });
+        strength.textContent = words(this.choices.smoothing);
+        smoothing.setAttribute("aria-valuetext", strength.textContent);
+        this.update();
+      },
     });
     this.span = element("span", { class: "span" });
     this.zoomers = [small("Earlier", () => this.move(-0.5)), small("Later", () => this.move(0.5)), small("Show all", () => this.zoomTo(null))];
-    this.readAt = element("output", {});
+    this.readAt = element("span", { class: "read-at" });
     this.reader = element("input", {
       type: "range", step: 1, "aria-label": "Read the values at a step",
       oninput: () => { this.pinned = this.reader.value === this.reader.max && !this.zoomedTo ? null : Number(this.reader.value); this.pointAgain(); },

@@ -20,7 +20,7 @@ export const CHARTS = [
     lines: { train_loss: learning, validation_loss: unseen }, baseline: "validation_loss", log: true, marks: true,
   },
   {
-    name: "accuracy", title: "Tokens right", about: "pieces of words it would have written as you did; higher is better",
+    name: "accuracy", title: "Tokens right", about: "pieces of words it guessed right; higher is better",
     format: percent, height: 220, limits: [0, 1],
     lines: { token_accuracy: learning, validation_accuracy: unseen }, baseline: "validation_accuracy",
   },

@@ -1,9 +1,10 @@
 // Data: the list of data sets, or, with ?id=, one of them: its report, rows, lengths and versions.
 import { button, count, element, notice, remember, repeat, request } from "./dom.js";
+import { LeftOutView } from "./left_out.js";
 import { RowsView } from "./rows.js";
 import { LengthsView, SeenView } from "./seen.js";
 
-const TABS = { report: "Report", rows: "Rows", seen: "As the model sees it", lengths: "Lengths", versions: "Versions" };
+const TABS = { report: "Report", rows: "Rows", left: "Left out", seen: "As the model sees it", lengths: "Lengths", versions: "Versions" };
 
 export function showData(place) {
   const id = new URLSearchParams(location.search).get("id");
@@ -96,6 +97,7 @@ class DataSet {
       this.parts.said.replaceChildren(notice("info", `${words} This is version ${this.set.version} now.`,
         this.set.undo ? button("Undo", "small secondary", () => this.undo()) : ""));
       this.rows.load();
+      this.left.changed();
       this.again();
       return true;
     } catch (error) {
@@ -118,10 +120,11 @@ class DataSet {
     const parts = (this.parts = {});
     const part = (name, made) => (parts[name] = made);
     this.rows = new RowsView(this);
+    this.left = new LeftOutView(this);
     this.seen = new SeenView(this);
     this.lengths = new LengthsView(this);
     const panels = {
-      report: part("report", element("div")), rows: this.rows.place, seen: this.seen.place, lengths: this.lengths.place,
+      report: part("report", element("div")), rows: this.rows.place, left: this.left.place, seen: this.seen.place, lengths: this.lengths.place,
       versions: part("versions", element("div")),
     };
     this.tabs = Object.entries(TABS).map(([name, title]) => element("button", {
@@ -143,12 +146,17 @@ class DataSet {
       ...this.panels);
   }
 
+  tab(name) {
+    return this.tabs[Object.keys(TABS).indexOf(name)];
+  }
+
   step(event) {
     const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!by) return;
-    const next = (this.tabs.indexOf(event.target) + by + this.tabs.length) % this.tabs.length;
-    this.tabs[next].click();
-    this.tabs[next].focus();
+    const tabs = this.tabs.filter((tab) => !tab.hidden);
+    const next = tabs[(tabs.indexOf(event.target) + by + tabs.length) % tabs.length];
+    next.click();
+    next.focus();
   }
 
   open(wanted) {
@@ -159,7 +167,7 @@ class DataSet {
       this.tabs[i].tabIndex = tab === name ? 0 : -1;
       this.panels[i].hidden = tab !== name;
     });
-    if (name in { rows: 1, seen: 1, lengths: 1 }) this[name].open();
+    if (name in { rows: 1, left: 1, seen: 1, lengths: 1 }) this[name].open();
   }
 
   show() {
@@ -178,6 +186,7 @@ class DataSet {
     parts.report.replaceChildren(...this.reportParts());
     parts.versions.replaceChildren(...this.versionParts());
     this.rows.setChanged();
+    this.left.setChanged();
     this.seen.setChanged();
     this.lengths.setChanged();
     document.title = `${set.name} · Adapter Studio`;
@@ -206,8 +215,9 @@ class DataSet {
     const preview = element("div");
     const buttons = [
       finding.filter ? button("Show the rows", "small secondary", () => this.showRows({ kind: finding.kind })) : null,
+      finding.left_out ? button("Show the rows", "small secondary", () => this.tab("left").click()) : null,
       finding.longer ? button("Show the rows", "small secondary", () => this.showRows({ longer: String(finding.longer) })) : null,
-      finding.longer ? button("Look at lengths", "small secondary", () => this.tabs[Object.keys(TABS).indexOf("lengths")].click()) : null,
+      finding.longer ? button("Look at lengths", "small secondary", () => this.tab("lengths").click()) : null,
       finding.repair ? button(`${finding.repair} …`, "small secondary", () => this.preview(finding, preview)) : null,
     ].filter(Boolean);
     const title = { error: "Must be solved", warning: "Worth a look", note: "Good to know" }[finding.severity];

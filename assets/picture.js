@@ -59,7 +59,7 @@ function laidOut(figures) {
   return [...tops, end];
 }
 
-function write(context, node, { x, y, height }) {
+function write(context, node, { x, y, width, height }) {
   const style = getComputedStyle(node);
   context.fillStyle = context.strokeStyle = style.color;
   if (node.classList.contains("swatch")) {
@@ -73,5 +73,5 @@ function write(context, node, { x, y, height }) {
   }
   context.font = `${style.fontWeight} ${style.fontSize} system-ui, sans-serif`;
   context.textBaseline = "middle";
-  context.fillText(node.textContent, x, y + height / 2);
+  context.fillText(node.textContent, x, y + height / 2, width + 1); // a text in two lines on the page is drawn narrower
 }

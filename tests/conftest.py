@@ -19,6 +19,7 @@ from studio.settings import Settings
 from studio.store import base_models, datasets, runs
 from studio.store.artifacts import file_sha256, publish
 from studio.store.home import Home
+from tests.databases import put_fresh_database
 
 # how long a busy machine takes is not what these tests are about
 settings.register_profile("studio", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -27,12 +28,14 @@ settings.load_profile("studio")
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    return Home.at(Settings(home=tmp_path / "home", models=tmp_path / "models"))
+    made = Home.at(Settings(home=tmp_path / "home", models=tmp_path / "models"))
+    put_fresh_database(made.database)
+    return made
 
 
 @pytest.fixture
-def studio(tmp_path: Path) -> Studio:
-    return Studio.open(Settings(home=tmp_path / "home", models=tmp_path / "models"))
+def studio(home: Home) -> Studio:
+    return Studio.open(Settings(home=home.path, models=home.models))
 
 
 @pytest.fixture

@@ -130,8 +130,8 @@ def _meet(home: Home, db: Database, run: Run, claim: Claim, error: Exception) ->
         return 1
     if is_out_of_memory(error) and (changed := adjustments.after_out_of_memory(recipe.batch_size)):
         told = (
-            f"Memory ran out at step {run.step:,}. Training goes on {where} with fewer examples in memory at once "
-            f"({changed.micro_batch}); each step learns from as many as before."
+            f"Memory ran out at step {run.step:,}. Training goes on {where} {changed.to_save_memory}; each step learns "
+            "from as many as before."
         )
     elif isinstance(error, BadLoss) and (changed := adjustments.after_bad_loss()):
         told = f"{error.message} Training goes on {where} with a third of the learning rate."

@@ -19,11 +19,12 @@ from workers.tokens import Row, as_question, prompt_of
 SAMPLES = 3
 ANSWER_TOKENS = 48
 TOKENS_AT_ONCE = 2048  # padding included
-FEWEST_ROWS = 8  # that are measured however short the run
 PROMPT_TOKENS = 512  # of a sample question; a longer one is left out
 
-MOST_CHECKS, FEWEST_CHECKS = 6, 3  # of the held-back loss in a run, before the first step and after the last included
 CHECK_SHARE = 0.25  # of the tokens trained on; reading a token without learning costs about half as much
+MOST_CHECKS = 20  # of the held-back loss in a run; the untrained model is measured besides
+ENOUGH_CHECKS, ENOUGH_ROWS = 12, 16  # to notice the best one, and for its loss to mean something
+FEWEST_CHECKS, FEWEST_ROWS = 2, 8  # however short the run
 
 Check = Callable[[], None]  # raises when the work is to be given up
 
@@ -36,34 +37,53 @@ class Plan:
     steps: frozenset[int]  # after these steps; the untrained model is measured besides
 
 
+@dataclass(frozen=True)
+class Measured:
+    loss: float  # nats per learned token
+    accuracy: float  # share of learned tokens that the model would have written itself
+
+
 def plan(rows: Sequence[Row], total_steps: int, train_tokens: int) -> Plan:
-    """Checks that cost about an eighth of the run: as many as that allows; if even few do not fit, of fewer rows."""
+    """Evenly spaced checks that cost about an eighth of the run.
+
+    As many as it affords of all rows. If those are too few to notice the best one, of fewer rows; if those were too
+    few to mean anything, fewer checks.
+    """
     if not rows:
         return Plan([], frozenset())
     budget = int(train_tokens * CHECK_SHARE)
-    tokens = sum(len(row.ids) for row in rows)
-    checks = max(FEWEST_CHECKS, min(MOST_CHECKS, budget // tokens))
+    every = _tokens(rows)
+    enough = _tokens(rows[:ENOUGH_ROWS])
+    checks = budget // every - 1  # one is that of the untrained model
+    if checks < ENOUGH_CHECKS:
+        checks = min(ENOUGH_CHECKS, budget // enough - 1)
+    checks = max(min(FEWEST_CHECKS, total_steps), min(MOST_CHECKS, checks, total_steps))
     chosen: list[Row] = []
-    left = budget // checks
+    left = budget // (checks + 1)
     for row in rows:
         left -= len(row.ids)
         if left < 0 and len(chosen) >= FEWEST_ROWS:
             break
         chosen.append(row)
-    rounds = checks - 1
-    return Plan(chosen, frozenset(max(1, round(total_steps * i / rounds)) for i in range(1, rounds + 1)))
+    return Plan(chosen, frozenset(round(total_steps * i / checks) for i in range(1, checks + 1)))
 
 
-def validation_loss(model: PeftModel, rows: Sequence[Row], pad: int, check: Check) -> float:
-    """Mean loss per learned token over all rows, in nats."""
-    total, learned = 0.0, 0
+def _tokens(rows: Sequence[Row]) -> int:
+    return sum(len(row.ids) for row in rows)
+
+
+def measure(model: PeftModel, rows: Sequence[Row], pad: int, check: Check) -> Measured:
+    """Over the learned tokens of all rows."""
+    total, correct, learned = 0.0, 0, 0
     with _quiet(model):
         for batch in _batches(rows):
             check()
             inputs = {name: t.to(model.device) for name, t in collate(batch, pad).items()}
-            total += float(model(**inputs, num_items_in_batch=1).loss)
+            output = model(**inputs, num_items_in_batch=1)
+            total += float(output.loss)
+            correct += int(output.correct)
             learned += sum(row.learned for row in batch)
-    return total / learned
+    return Measured(total / learned, correct / learned)
 
 
 def _batches(rows: Sequence[Row]) -> Iterator[list[Row]]:

@@ -6,6 +6,7 @@ gradient with respect to the hidden states in the same pass: the head is frozen,
 The idea is Liger's fused linear cross-entropy (Hsu et al. 2024, arXiv:2410.10989).
 """
 
+from dataclasses import dataclass
 from functools import wraps
 from types import MethodType
 from typing import Any
@@ -23,56 +24,86 @@ BLOCK_ELEMENTS = 1 << 23  # logits held at once: 32 MiB in float32
 _RESCALING = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
 
 
+@dataclass
+class Scored(CausalLMOutputWithPast):
+    """What the model's forward gives when labels come; it has no logits."""
+
+    correct: Tensor | None = None  # how many learned tokens have the highest logit; of a tie both are right
+
+
 class _HeadLoss(torch.autograd.Function):
-    """Sum of cross-entropies of `hidden` [n, width] through a frozen head `weight` [vocabulary, width]."""
+    """Sum of cross-entropies of `hidden` [n, width] through a frozen head `weight` [vocabulary, width], and hits."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, wanted: bool) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float, wanted: bool
+    ) -> tuple[Tensor, Tensor]:
         total = hidden.new_zeros((), dtype=torch.float32)
+        correct = torch.zeros((), dtype=torch.long, device=hidden.device)
         gradient = torch.empty_like(hidden) if wanted else None
-        rows = max(1, BLOCK_ELEMENTS // weight.shape[0])
+        vocabulary = weight.shape[0]
+        rows = max(1, BLOCK_ELEMENTS // vocabulary)
         for start in range(0, hidden.shape[0], rows):
             block, target = hidden[start : start + rows], targets[start : start + rows, None]
             logits = functional.linear(block, weight).float()
             highest = logits.amax(-1, keepdim=True)
-            total -= (logits.gather(-1, target) - highest).sum()
-            scores = logits.sub_(highest).exp_()
-            sums = scores.sum(-1, keepdim=True)
+            at_target = logits.gather(-1, target) - highest
+            correct += (at_target == 0).sum()
+            total -= (1 - smoothing) * at_target.sum()
+            scores = logits.sub_(highest)
+            if smoothing:
+                total -= smoothing * scores.mean(-1).sum()
+            sums = scores.exp_().sum(-1, keepdim=True)
             total += sums.log().sum()
             if gradient is not None:
-                scores.div_(sums)  # the softmax; minus one at the target it is the gradient of the logits
-                scores.scatter_add_(-1, target, torch.full_like(sums, -1.0))
+                scores.div_(sums)  # the softmax; minus the wanted distribution it is the gradient of the logits
+                if smoothing:
+                    scores.sub_(smoothing / vocabulary)
+                scores.scatter_add_(-1, target, torch.full_like(sums, smoothing - 1))
                 torch.mm(scores.to(weight.dtype), weight, out=gradient[start : start + rows])
         ctx.save_for_backward(gradient)
-        return total
+        ctx.mark_non_differentiable(correct)
+        return total, correct
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * grads[0].to(gradient.dtype), None, None, None
+        return gradient * grads[0].to(gradient.dtype), None, None, None, None
 
 
-def head_loss(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
-    """The sum over learned positions of -log p(next token), in float32.
+def head_loss(hidden: Tensor, weight: Tensor, labels: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+    """The sum over learned positions of -log p(next token), in float32, and how many of them are predicted right.
 
     hidden [batch, seq, width], labels [batch, seq] with IGNORE where nothing is learned; position i predicts label i+1.
+    With `smoothing` ε the wanted distribution is 1-ε on the next token and ε spread evenly over the vocabulary.
     """
     targets = labels[:, 1:].reshape(-1)
     learned = (targets != IGNORE).nonzero().squeeze(1)
     chosen = hidden[:, :-1].reshape(-1, hidden.shape[-1]).index_select(0, learned).to(weight.dtype)
     wanted = torch.is_grad_enabled() and chosen.requires_grad
-    total: Tensor = _HeadLoss.apply(chosen, weight, targets.index_select(0, learned), wanted)  # type: ignore[no-untyped-call]
-    return total
+    total, correct = _HeadLoss.apply(chosen, weight, targets.index_select(0, learned), smoothing, wanted)  # type: ignore[no-untyped-call]
+    return total, correct
 
 
-def install(model: PreTrainedModel) -> bool:
+def logits_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+    """The same from logits [batch, seq, vocabulary]: for heads that learn, or that are not the last thing done."""
+    targets = labels[:, 1:].reshape(-1)
+    learned = (targets != IGNORE).nonzero().squeeze(1)
+    chosen = logits[:, :-1].reshape(-1, logits.shape[-1]).index_select(0, learned).float()
+    targets = targets.index_select(0, learned)
+    with torch.no_grad():
+        correct = (chosen.gather(-1, targets[:, None]) == chosen.amax(-1, keepdim=True)).sum()
+    return functional.cross_entropy(chosen, targets, reduction="sum", label_smoothing=smoothing), correct
+
+
+def install(model: PreTrainedModel, smoothing: float = 0.0) -> bool:
     """Give the model's forward the loss above whenever labels come; without labels it stays as it was.
 
-    False, and nothing changed, where the head is not the last thing the model does to its logits, or is trained.
-    Call it on the base model, before an adapter is attached.
+    Labels are smoothed in training only, so a held-back loss is comparable between runs. Call it on the base model,
+    before an adapter is attached. False where the head is not the last thing the model does to its logits; then, and
+    where an adapter changes the head or it is trained itself, all logits are computed.
     """
-    if not _head_is_last(model):
-        return False
+    fused = _head_is_last(model)
     original = model.forward
 
     @wraps(type(model).forward)  # unbound, so that its signature, which `generate` reads, keeps all its names
@@ -81,12 +112,19 @@ def install(model: PreTrainedModel) -> bool:
         if labels is None:
             return original(*args, **kwargs)
         count = kwargs.pop("num_items_in_batch", None)
-        hidden = self.base_model(*args, **kwargs, use_cache=False).last_hidden_state
-        total = head_loss(hidden, self.get_output_embeddings().weight, labels)
-        return CausalLMOutputWithPast(loss=total / (count if count is not None else (labels[:, 1:] != IGNORE).sum()))
+        kwargs["use_cache"] = False
+        smoothed = smoothing if self.training else 0.0
+        head = self.get_output_embeddings()
+        if fused and type(head) is torch.nn.Linear and not head.weight.requires_grad:
+            hidden = self.base_model(*args, **kwargs).last_hidden_state
+            total, correct = head_loss(hidden, head.weight, labels, smoothed)
+        else:
+            total, correct = logits_loss(original(*args, **kwargs).logits, labels, smoothed)
+        learned = count if count is not None else (labels[:, 1:] != IGNORE).sum()
+        return Scored(loss=total / learned, correct=correct)
 
     model.forward = MethodType(forward, model)
-    return True
+    return fused
 
 
 def _head_is_last(model: PreTrainedModel) -> bool:

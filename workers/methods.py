@@ -71,9 +71,14 @@ def attach(
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Invalid `oft_block_size`")  # it takes the nearest that divides the layer
             warnings.filterwarnings("ignore", ".*has no bias term|.*tie_word_embeddings")
+            warnings.filterwarnings(
+                "ignore", ".*rank_pattern keys did not match"
+            )  # it overlooks experts; names are known
             peft = get_peft_model(model, peft_config(model, recipe, total_steps))
         assert isinstance(peft, PeftModel)
         adapted = peft
+    if isinstance(adapted.base_model, AdaLoraModel):
+        _mend_adalora(adapted)
     adapted.peft_config["default"].base_model_name_or_path = base_name  # PEFT would write the folder's whole path
     for parameter in adapted.parameters():
         if parameter.requires_grad:
@@ -82,8 +87,6 @@ def attach(
         _start(adapted, recipe, batch)
     if recipe.method == "dylora":
         dylora.nest(adapted, recipe.rank, recipe.rslora)
-    if isinstance(adapted.base_model, AdaLoraModel):
-        _regularize_learning_only(adapted)
     return adapted
 
 
@@ -126,9 +129,19 @@ def peft_config(model: PreTrainedModel, recipe: Recipe, total_steps: int) -> Pef
         use_rslora=recipe.rslora,
         use_dora=recipe.method == "dora",
         init_lora_weights="gaussian" if recipe.initialization == "gaussian" else True,
-        target_parameters=chosen.parameters or None,
+        target_parameters=_experts(recipe, chosen.parameters) or None,
         **common,
     )
+
+
+def _experts(recipe: Recipe, names: list[str]) -> list[str]:
+    """A mixture's experts in one tensor take plain LoRA only; a group leaves them out otherwise, names are refused."""
+    if recipe.method in ("lora", "lora-fa") and recipe.initialization in ("default", "gaussian") and not recipe.dropout:
+        return names
+    if names and isinstance(recipe.target_modules, list):
+        told = f"{names[0]} takes plain LoRA only, with the usual start and no dropout. Choose that, or leave it out."
+        raise RecipeError({"target_modules": told})
+    return []
 
 
 def _config_without_targets(model: PreTrainedModel, recipe: Recipe) -> PeftConfig:
@@ -171,8 +184,15 @@ def _is_counterweighed(recipe: Recipe) -> bool:
     return recipe.method == "lora" and recipe.initialization in ("pissa", "olora")
 
 
-def _regularize_learning_only(model: PeftModel) -> None:
-    """AdaLoRA adds to the loss how far A and B are from orthogonal; that does not belong into a validation loss."""
+def _mend_adalora(model: PeftModel) -> None:
+    """Two things that PEFT 0.21.2 does and that would make a run other than what is saved and shown of it.
+
+    On a bfloat16 base it lets `ranknum`, which scales and is never saved, learn. And it adds to every loss, a held-back
+    one too, how far A and B are from orthogonal.
+    """
+    for name, parameter in model.named_parameters():
+        if ".ranknum." in name:
+            parameter.requires_grad = False
     config = model.peft_config["default"]
     weight = config.orth_reg_weight
     model.register_forward_pre_hook(lambda m, _: setattr(config, "orth_reg_weight", weight if m.training else 0.0))
@@ -221,23 +241,12 @@ def save(model: PeftModel, folder: Path, about: dict[str, str]) -> None:
 
 
 def _state_dict(model: PeftModel) -> dict[str, Tensor]:
-    # without save_embedding_layers=False PEFT would ask the model hub about the base
-    found: dict[str, Tensor] = get_peft_model_state_dict(model, save_embedding_layers=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*have invalid shape")  # AdaLoRA may leave a layer no rank at all
+        # without save_embedding_layers=False PEFT would ask the model hub about the base
+        found: dict[str, Tensor] = get_peft_model_state_dict(model, save_embedding_layers=False)
     whole = {name: matrix.weight.detach() for name, matrix in starts.halves(model)}
     return {name: w for name, w in found.items() if ".parametrizations." not in name} | whole
-
-
-def learns_head(model: PreTrainedModel, recipe: Recipe) -> bool:
-    """Whether the output head is to learn: then the loss has to go through it as it is, see `workers.loss`."""
-    if recipe.method == "full":
-        return True
-    if recipe.method in (*_COPIES, "prompt", "prefix", "ia3", "bias"):
-        return False
-    head = model.get_output_embeddings()
-    name = next((n for n, m in model.named_modules() if m is head), "")
-    return bool(name) and any(
-        name == t or name.endswith("." + t) for t in targets.resolve(model, recipe.target_modules).modules
-    )
 
 
 def needs_autocast(model: PeftModel) -> bool:
@@ -248,20 +257,17 @@ def needs_autocast(model: PeftModel) -> bool:
 
 
 def parameter_groups(model: PeftModel, recipe: Recipe) -> list[dict[str, Any]]:
-    """What learns, as an optimizer takes it: parameters, lr and weight_decay of each group.
+    """What learns, as an optimizer takes it: `params` and `lr` of each group.
 
-    With LoRA+ the matrices B learn `lora_plus_ratio` times faster (Hayou et al. 2024, arXiv:2402.12354). Vectors
-    (norms, biases, scales) do not decay: most of them have their rest at 1. The rate is recipe.learning_rate.
+    With LoRA+ the matrices B learn `lora_plus_ratio` times faster (Hayou et al. 2024, arXiv:2402.12354).
     """
     faster = recipe.lora_plus_ratio if recipe.method in _LORA_LIKE else 1.0
-    found: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    found: dict[float, list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             is_b = ".lora_B." in name or ".lora_embedding_B." in name
-            rate = recipe.learning_rate * (faster if is_b else 1.0)
-            decay = recipe.weight_decay if parameter.squeeze().dim() >= 2 else 0.0
-            found.setdefault((rate, decay), []).append(parameter)
-    return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in found.items()]
+            found.setdefault(recipe.learning_rate * (faster if is_b else 1.0), []).append(parameter)
+    return [{"params": params, "lr": rate} for rate, params in found.items()]
 
 
 def after_step(model: PeftModel, step: int) -> None:

@@ -26,6 +26,7 @@ import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +49,19 @@ from studio.store.home import Home
 from studio.store.locks import Held, exclusive
 from studio.store.runs import Claim
 from studio.store.tables import Checkpoint, Run
-from workers import evaluate, loss, methods, starts
+from workers import activations, evaluate, loss, methods, starts
 from workers.attempt import Outcome, say, work
 from workers.batches import ByLength
+from workers.best import Best
 from workers.checkpoints import Keeper
 from workers.examples import parts
 from workers.look import Look
 from workers.model import Loaded, attention_for, load_base
 from workers.probe import Machine, probe
-from workers.progress import Progress
+from workers.progress import Interrupted, Progress, StopAsked
 from workers.starter import ensure_base
-from workers.tokens import Encoded, encode, load_tokenizer, pack, require_rows
-from workers.trainer import AnswerTrainer, Watch, arguments, peak_memory_gib
+from workers.tokens import Encoded, encode, load_tokenizer, pack, packed_length, require_rows
+from workers.trainer import AlreadyOver, AnswerTrainer, Watch, arguments, peak_memory_gib
 
 ROWS_TOLD = 20  # numbers of skipped rows that the summary lists
 
@@ -89,7 +91,9 @@ def train(home: Home, db: Database, run: Run, progress: Progress) -> Outcome:
         encoded, checked = (encode(tokenizer, part, recipe.max_length) for part in (to_learn, held_back))
         require_rows(encoded, recipe.max_length)
         progress.check_wish(keep_later=checkpoint is not None)
-        rows = pack(encoded.rows, recipe.max_length) if recipe.packing else encoded.rows
+        rows = encoded.rows
+        if recipe.packing:
+            rows = pack(rows, packed_length(max(len(row.ids) for row in rows), recipe.max_length))
         longest = max(len(row.ids) for row in [*rows, *checked.rows])
         loaded = load_base(
             base, recipe.bits, machine, attention_for(longest, machine), recipe.quantization, recipe.double_quantization
@@ -103,9 +107,9 @@ def train(home: Home, db: Database, run: Run, progress: Progress) -> Outcome:
             f"The files of {base.name} have changed since this run began, so it cannot go on with them.",
             "Put the former files back, or start the run anew.",
         )
-    progress.tell(base_fingerprint=fingerprint, notice=_notice(loaded, checkpoint, damaged))
-    if not methods.learns_head(loaded.model, recipe):
-        loss.install(loaded.model)
+    notice = _notice(loaded, checkpoint, damaged)
+    progress.tell(base_fingerprint=fingerprint, notice=notice)
+    loss.install(loaded.model, recipe.label_smoothing)
     fresh = checkpoint is None and run.parent_id is None
     first = starts.batch_of(rows, tokenizer.pad_token_id or 0) if fresh else None
     model = methods.attach(loaded.model, recipe, _public_name(base), recipe.steps(len(rows)), first)
@@ -118,10 +122,17 @@ def train(home: Home, db: Database, run: Run, progress: Progress) -> Outcome:
     batches = ByLength([len(row.ids) for row in rows], recipe.batch_size, recipe.seed)
     an_epoch = recipe.model_copy(update={"epochs": 1, "max_steps": 0}).steps(len(rows))
     plan = evaluate.plan(checked.rows, total_steps, sum(batches.lengths) * total_steps // an_epoch)
-    look = Look(model, tokenizer, plan, held_back, progress, say)
+    best = Best(model, recipe.keep_best, recipe.patience)
+    look = Look(model, tokenizer, plan, held_back, best, progress, say)
     gentle = recipe.model_copy(update={"learning_rate": recipe.learning_rate * adjustments.learning_rate_factor})
-    settings = arguments(gentle, machine, total_steps, home.run(run.id), autocast)
-    trainer = AnswerTrainer(model, rows, tokenizer.pad_token_id or 0, settings, batches, adjustments.micro_batch)
+    shape = (adjustments.micro_batch or recipe.batch_size, max(batches.lengths))
+    choice = "on" if adjustments.gradient_checkpointing else recipe.gradient_checkpointing
+    checkpointing = activations.wanted(choice, loaded.model, *shape, machine)
+    if checkpointing:
+        say("To save memory, activations are computed twice instead of kept.")
+    settings = arguments(gentle, machine, total_steps, home.run(run.id), autocast, checkpointing)
+    pad = tokenizer.pad_token_id or 0
+    trainer = AnswerTrainer(model, rows, pad, gentle, settings, batches, adjustments.micro_batch)
     watch = Watch(progress, trainer, total_steps, look, keeper, machine)
     trainer.add_callback(watch)
     keeper.require_room(trainer.state_bytes())
@@ -148,15 +159,18 @@ def train(home: Home, db: Database, run: Run, progress: Progress) -> Outcome:
         say(f"Training {learning:,} parameters: {total_steps} steps on {len(encoded.rows)} examples.")
         gc.collect()
         gc.freeze()  # the libraries' hundred thousands of objects stay; collections need not walk them at every step
-        trainer.train(resume_from_checkpoint=str(folder) if checkpoint else None)
+        with suppress(AlreadyOver):
+            trainer.train(resume_from_checkpoint=str(folder) if checkpoint else None)
         progress.check()
         steps = trainer.state.global_step
-        if steps < total_steps:
+        if steps < total_steps and not best.exhausted:
             if steps and not progress.discarded:
                 watch.save(steps)
             if progress.wish is not Wish.KEEP or steps == 0:
                 progress.check_wish()
 
+    end = _choose(look, steps, total_steps, recipe)
+    progress.tell(notice=_joined(notice, end.notice))
     progress.phase(Phase.SAVING)
     target = home.adapter(run.id, progress.claim.fence)
     publish(target, lambda partial: _fill(partial, model, tokenizer, base, fingerprint))
@@ -164,8 +178,8 @@ def train(home: Home, db: Database, run: Run, progress: Progress) -> Outcome:
     say("Saved the adapter.")
     weights = target / "adapter_model.safetensors"
     return Outcome(
-        RunStatus.STOPPED if steps < total_steps else RunStatus.SUCCEEDED,
-        _summary(trainer, steps, look, keeper, machine, loaded, encoded, checked),
+        RunStatus.SUCCEEDED if end.early or steps == total_steps else RunStatus.STOPPED,
+        _summary(trainer, steps, look, end, keeper, machine, loaded, encoded, checked),
         {
             "path": str(target.relative_to(home.path)),
             "sha256": file_sha256(weights),
@@ -174,6 +188,40 @@ def train(home: Home, db: Database, run: Run, progress: Progress) -> Outcome:
             "base_fingerprint": fingerprint,
         },
     )
+
+
+@dataclass(frozen=True)
+class End:
+    """How a run ended, and which step its adapter is of."""
+
+    step: int
+    early: str | None  # why it ended before its last step, if by itself
+    notice: str | None
+
+
+def _choose(look: Look, steps: int, total_steps: int, recipe: Recipe) -> End:
+    """Put the best weights into the model, if they are wanted and not those of the last step."""
+    best, early, notice = look.best, None, None
+    if best.exhausted and steps < total_steps:
+        early = f"Stopped at step {steps:,} of {total_steps:,}: no improvement for {recipe.patience} checks."
+        say(early)
+    kept = best.step if recipe.keep_best and best.step is not None else steps
+    if kept != steps:
+        best.put_back()
+        say(f"Step {kept:,} did best on the held-back examples: the adapter is the one of that step.")
+        with suppress(StopAsked, Interrupted):  # the answers are only to look at
+            look.ask(kept)
+    if best.step is not None and look.losses[0] < best.loss:
+        notice = (
+            "The untrained model did better on the held-back examples than after any training: look at the examples, "
+            "or choose a smaller learning rate."
+        )
+        say(notice)
+    return End(kept, early, notice)
+
+
+def _joined(*sentences: str | None) -> str | None:
+    return " ".join(sentence for sentence in sentences if sentence) or None
 
 
 def _notice(loaded: Loaded, checkpoint: Checkpoint | None, damaged: list[Checkpoint]) -> str | None:
@@ -205,6 +253,7 @@ def _summary(
     trainer: AnswerTrainer,
     steps: int,
     look: Look,
+    end: End,
     keeper: Keeper,
     machine: Machine,
     loaded: Loaded,
@@ -212,10 +261,11 @@ def _summary(
     checked: Encoded,
 ) -> dict[str, Any]:
     tally, losses = trainer.tally, look.losses
-    best = min(losses, key=losses.__getitem__) if losses else None
     seconds = sum(tally.step_seconds)
     return {
         "steps": steps,
+        "kept_step": end.step,
+        "ended_early": end.early,
         "tokens": tally.tokens,
         "learned_tokens": tally.learned_tokens,
         "tokens_per_second": round(tally.tokens / seconds, 1) if seconds else None,
@@ -227,10 +277,12 @@ def _summary(
         "train_loss": {"first": tally.first_loss, "last": tally.last_loss},
         "validation_loss": {
             "base": losses.get(0),
-            "best": losses[best] if best is not None else None,
+            "best": look.best.loss if look.best.step is not None else None,
+            "best_step": look.best.step,
+            "kept": losses.get(end.step),
             "last": losses[max(losses)] if losses else None,
-            "best_step": best,
         },
+        "gradient_checkpointing": bool(trainer.args.activation_checkpointing),
         "checkpoints": {"count": keeper.count, "seconds": round(keeper.seconds_spent, 3)},
         "skipped": {
             "cut": _told(encoded.cut + checked.cut),

@@ -19,11 +19,10 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_utils import SchedulerType
 
 from studio.core.recipe import Recipe
 from studio.core.run_state import Wish
-from workers import methods, snapshot
+from workers import methods, optimizers, snapshot
 from workers.attempt import BadLoss
 from workers.batches import ByLength, collate
 from workers.checkpoints import Keeper
@@ -51,6 +50,10 @@ class Tally:
         return median(self.step_seconds[2:] or self.step_seconds or [0.0])
 
 
+class AlreadyOver(Exception):
+    """The run is at its end; only its adapter is still to be written."""
+
+
 class AnswerTrainer(Trainer):
     """Trains on rows of tokens, grouped by length; evaluates, logs and saves nothing by itself.
 
@@ -62,15 +65,24 @@ class AnswerTrainer(Trainer):
         model: PeftModel,
         rows: Sequence[Row],
         pad: int,
+        recipe: Recipe,
         args: TrainingArguments,
         batches: ByLength,
         micro_batch: int | None = None,
     ) -> None:
         super().__init__(model=model, args=args)
         self.remove_callback(PrinterCallback)
-        self.rows, self.pad, self.batches, self.micro_batch = rows, pad, batches, micro_batch
+        self.rows, self.pad, self.recipe, self.batches = rows, pad, recipe, batches
+        self.micro_batch = micro_batch
         self.tally = Tally()
+        self._correct: Tensor | int = 0  # learned tokens predicted right since `accuracy` was asked
+        self._learned_before = 0
         self._restored: dict[str, Any] = {}
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            self.optimizer = optimizers.create(self.recipe, methods.parameter_groups(self.learner, self.recipe))
+        return self.optimizer
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         return DataLoader(self.rows, batch_sampler=self.batches, collate_fn=self._collate)  # type: ignore[arg-type]
@@ -97,17 +109,35 @@ class AnswerTrainer(Trainer):
         self.tally.learned_tokens += learned
         return torch.stack(losses).sum() if len(losses) > 1 else losses[0]
 
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        value, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        self._correct = outputs["correct"] + self._correct
+        return (value, outputs) if return_outputs else value
+
+    def accuracy(self) -> float:
+        """The share of learned tokens predicted right, since this was last asked."""
+        learned = self.tally.learned_tokens - self._learned_before
+        share = float(self._correct) / max(1, learned)
+        self._correct, self._learned_before = 0, self.tally.learned_tokens
+        return share
+
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         return 0  # nobody reads it, and counting the model's parameters at every step takes longer than the optimizer
 
     @property
-    def _learner(self) -> PeftModel:
+    def learner(self) -> PeftModel:
         assert isinstance(self.model, PeftModel)
         return self.model
 
     def is_sound(self) -> bool:
         """Whether every weight that learns is still a number."""
-        return snapshot.are_finite(self._learner)
+        return snapshot.are_finite(self.learner)
 
     def write_state(self, folder: Path, **more: Any) -> None:
         """All that `train(resume_from_checkpoint=folder)` needs to go on exactly, and `more` for `read_state`."""
@@ -118,13 +148,13 @@ class AnswerTrainer(Trainer):
         snapshot.save(
             folder,
             {
-                "weights": snapshot.learning_weights(self._learner),
+                "weights": snapshot.learning_weights(self.learner),
                 "optimizer": self.optimizer.state_dict(),
                 "scheduler": self.lr_scheduler.state_dict(),
                 "scaler": scaler.state_dict() if scaler else {},
                 "random": snapshot.random_numbers(),
+                "method": methods.state(self.learner),
                 "tally": asdict(self.tally),
-                "method": methods.state(self._learner),
                 **more,
             },
         )
@@ -133,16 +163,19 @@ class AnswerTrainer(Trainer):
         """The state in `folder`, taken over by the trainer when it trains from there."""
         self._restored = snapshot.load(folder)
         self.tally = Tally(**self._restored["tally"])
+        self._learned_before = self.tally.learned_tokens
         return self._restored
 
     def take_weights(self) -> None:
         """Put the weights of the state that was read into the model, to keep them without training on."""
-        snapshot.restore_weights(self._learner, self._restored["weights"])
-        methods.restore(self._learner, self._restored["method"])
+        snapshot.restore_weights(self.learner, self._restored["weights"])
+        methods.restore(self.learner, self._restored["method"])
 
     def state_bytes(self) -> int:
-        """About what `write_state` will take: the weights that learn and two moments of each."""
-        return 3 * sum(w.nbytes for w in snapshot.learning_weights(self._learner).values())
+        """About what `write_state` will take: the weights that learn, two moments of each, and the best ones."""
+        return (4 if self.recipe.keep_best else 3) * sum(
+            w.nbytes for w in snapshot.learning_weights(self.learner).values()
+        )
 
     # what transformers calls when it goes on from a checkpoint, each in its own good time
 
@@ -174,17 +207,19 @@ class AnswerTrainer(Trainer):
             snapshot.restore_random_numbers(self._restored["random"])
 
 
-def arguments(recipe: Recipe, machine: Machine, total_steps: int, folder: Path, autocast: bool) -> TrainingArguments:
+def arguments(
+    recipe: Recipe, machine: Machine, total_steps: int, folder: Path, autocast: bool, checkpointing: bool
+) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=total_steps,
         per_device_train_batch_size=recipe.batch_size,
         gradient_accumulation_steps=recipe.gradient_accumulation,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type="constant_with_warmup" if recipe.scheduler == "constant" else SchedulerType(recipe.scheduler),
-        warmup_steps=math.ceil(recipe.warmup_ratio * total_steps),
-        weight_decay=recipe.weight_decay,
-        optim="adamw_torch_fused",
+        **optimizers.schedule(recipe, total_steps),
+        max_grad_norm=recipe.max_gradient_norm,
+        neftune_noise_alpha=recipe.neftune_alpha or None,
+        activation_checkpointing=checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False} if checkpointing else None,
         bf16=autocast and machine.compute_dtype == "bfloat16",
         fp16=machine.compute_dtype == "float16",
         logging_steps=1,
@@ -201,7 +236,8 @@ def arguments(recipe: Recipe, machine: Machine, total_steps: int, folder: Path, 
 
 
 class Watch(TrainerCallback):
-    """Reports every step, looks at the model when `look` wants to, and ends training when the user wishes."""
+    """Reports every step, looks at the model when `look` wants to, and ends training when the user wishes or nothing
+    gets better any more."""
 
     def __init__(
         self, progress: Progress, trainer: AnswerTrainer, total_steps: int, look: Look, keeper: Keeper, machine: Machine
@@ -222,19 +258,19 @@ class Watch(TrainerCallback):
         self._began = monotonic() - self._elapsed
         with suppress(StopAsked, Interrupted):  # the first step sees it too
             self.look.catch_up(state.global_step)
+        if self.look.best.exhausted or state.global_step >= self.total_steps:
+            raise AlreadyOver  # transformers would take one more step
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
         self._step_began, self._tokens_before = monotonic(), self.tally.tokens
+
+    def on_optimizer_step(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
+        methods.after_step(self.trainer.learner, state.global_step + 1)
 
     def on_substep_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.progress.check()
         # in the middle of a step nothing can be saved to go on from exactly, so the others wait for its end
         control.should_training_stop = self.progress.wish is Wish.DISCARD
-
-    def on_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        methods.after_step(self.trainer._learner, state.global_step + 1)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         seconds = monotonic() - self._step_began
@@ -262,6 +298,7 @@ class Watch(TrainerCallback):
             tokens=self.tally.tokens,
             tokens_per_second=(self.tally.tokens - self._tokens_before) / self.tally.step_seconds[-1],
             memory_gib=memory_gib(self.machine.device),
+            token_accuracy=self.trainer.accuracy(),
             seconds=monotonic() - self._began,
         )
         self.progress.tell(
@@ -274,6 +311,7 @@ class Watch(TrainerCallback):
                     self.save(step)
         except (StopAsked, Interrupted):
             control.should_training_stop = True
+        control.should_training_stop |= self.look.best.exhausted
 
     def save(self, step: int) -> None:
         """A checkpoint, unless what was learned is broken: then the last one is the better place to go on from."""

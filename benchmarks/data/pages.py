@@ -9,6 +9,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -19,6 +20,11 @@ from studio.core.conversation import Conversation, Message
 from studio.store import examples
 
 SIZE = 25
+
+
+def unlearned(conversation: Conversation) -> Conversation:
+    question, answer = conversation.messages
+    return replace(conversation, messages=(question, replace(answer, learn=False)))
 
 
 def main() -> None:
@@ -63,7 +69,14 @@ def main() -> None:
             print(f"{rows // 100:,} rows deleted in {time.perf_counter() - begun:.1f} s")
             measure("last page after that", lambda: book.page(2, (rows - rows // 100) // SIZE - 1, SIZE))
             begun = time.perf_counter()
-            book.change(2, "Edited", lambda c: Conversation(c.messages[:1] + c.messages[1:] * 1, c.row, file="x"), [1])
+            book.restore(2, 1, "Undone")
+            book.change(3, "Marked", unlearned)
+            print(f"all rows brought back and marked in {time.perf_counter() - begun:.1f} s")
+            measure("first page after that", lambda: book.page(4, 0, SIZE))
+            measure("last page after that", lambda: book.page(4, pages - 1, SIZE))
+            measure("page with a row number", lambda: book.place_of_row(4, rows // 3))
+            begun = time.perf_counter()
+            book.change(4, "Edited", lambda c: Conversation(c.messages[:1] + c.messages[1:] * 1, c.row, file="x"), [1])
             print(f"one row edited in {(time.perf_counter() - begun) * 1000:.1f} ms")
 
 

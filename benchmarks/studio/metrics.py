@@ -1,11 +1,14 @@
-"""What a step's metrics cost: the training thread's part, the writer's part, and reading a long run's curve.
+"""What a step's metrics cost: the training thread's part, the writer's part with heartbeat and fence, and reading a
+long run's curve.
 
     python benchmarks/studio/metrics.py [--points 100000]
 
-The named baseline for reading is the same query without thinning out.
+The share is that of a step which lasts a second and has all cores busy. The named baseline for reading is the same
+query without thinning out.
 """
 
 import argparse
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -19,6 +22,7 @@ from workers.progress import Progress
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, default=100_000)
+    parser.add_argument("--seconds", type=int, default=30, help="of heartbeats, a step in each")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         db = open_database(Path(folder) / "studio.db")
@@ -35,6 +39,9 @@ def main() -> None:
             "gradient_norm": 1.0,
             "tokens": 1000,
             "tokens_per_second": 200.0,
+            "memory_gib": 2.0,
+            "seconds": 1.0,
+            "token_accuracy": 0.5,
         }
 
         costs = []
@@ -46,6 +53,17 @@ def main() -> None:
                 costs.append(time.perf_counter() - began)
                 time.sleep(0.001)
         print(f"a step, in the training thread: {median(costs) * 1e6:.0f} µs (bar 1,000 µs)")
+
+        spent, began = time.process_time(), time.monotonic()
+        with Progress(db, claim) as progress:
+            for step in range(2001, 2001 + options.seconds):  # a step a second, each with heartbeat, fence and wish
+                progress.point(step, **values)
+                progress.tell(step=step, seconds_left=1.0)
+                progress.check()
+                time.sleep(1)
+        share = (time.process_time() - spent) / (time.monotonic() - began)
+        cores = len(os.sched_getaffinity(0))
+        print(f"both threads, a step a second: {share:.2%} of a core, {share / cores:.2%} of all {cores} (bar 0.5%)")
 
         began = time.perf_counter()
         for start in range(1, options.points, 1000):

@@ -122,8 +122,8 @@ def places_in(template: str) -> list[str]:
 
 
 def _from_columns(row: Row, mapping: Mapping, tally: Tally) -> Conversation:
-    asked = _part(row, mapping.question, mapping.question_template, tally)
-    answered = _part(row, mapping.answer, mapping.answer_template, tally)
+    asked = part_of(row, mapping.question, mapping.question_template, tally)
+    answered = part_of(row, mapping.answer, mapping.answer_template, tally)
     if not asked and not answered:
         raise Unusable("is blank")
     if not answered:
@@ -132,7 +132,7 @@ def _from_columns(row: Row, mapping: Mapping, tally: Tally) -> Conversation:
         raise Unusable("has an answer but no question")
     if isinstance(asked, str) and isinstance(answered, str):
         if mapping.context:
-            asked = _with_context(asked, row, mapping)
+            asked = with_context(asked, row, mapping)
         said = Message("user", asked), Message("assistant", answered)
         if mapping.system or mapping.system_text:
             return Conversation((*_system(row, mapping), *said), row.number, row.file)
@@ -160,8 +160,8 @@ def _from_preference(row: Row, mapping: Mapping, tally: Tally) -> Conversation:
     better, worse = row.values.get(mapping.answer), row.values.get(mapping.rejected)
     if not better or not worse:
         raise Unusable("lacks one of the two answers")
-    asked = _part(row, mapping.question, mapping.question_template, tally)
-    start = _as_turns(_with_context(asked, row, mapping) if isinstance(asked, str) else asked, "user")
+    asked = part_of(row, mapping.question, mapping.question_template, tally)
+    start = _as_turns(with_context(asked, row, mapping) if isinstance(asked, str) else asked, "user")
     question, chosen = _compared(start, better)
     other_question, rejected = _compared(start, worse)
     if _spoken(question) != _spoken(other_question):
@@ -199,7 +199,7 @@ _SHAPES: dict[Shape, Callable[[Row, Mapping, Tally], Conversation]] = {
 }  # fmt: skip
 
 
-def _part(row: Row, column: str, template: str, tally: Tally) -> Any:
+def part_of(row: Row, column: str, template: str, tally: Tally) -> Any:
     """A text, or the list of messages that prompt/completion files may hold."""
     if template:
         values = {place: text_of(row.values.get(place.strip())) for place in _PLACE.findall(template)}
@@ -238,7 +238,7 @@ def _spoken(messages: list[Message]) -> list[tuple[str, str, Any]]:
     return [(m.role, m.content, m.tool_calls) for m in messages]
 
 
-def _with_context(question: str, row: Row, mapping: Mapping) -> str:
+def with_context(question: str, row: Row, mapping: Mapping) -> str:
     context = text_of(row.values.get(mapping.context)) if mapping.context else ""
     return f"{question}\n\n{context}" if context and context.lower() not in _BLANKS else question
 

@@ -7,6 +7,7 @@ Anthropic's `Human:` and `Assistant:`, and any of these as JSON in a cell.
 import re
 from ast import literal_eval
 from collections.abc import Sequence
+from contextlib import suppress
 from json import dumps
 from typing import Any
 
@@ -74,6 +75,22 @@ def turns_of(value: Any) -> list[Message]:
     if all(isinstance(turn, str) for turn in value):
         return [_filled(Message(("user", "assistant")[place % 2], text_of(turn))) for place, turn in enumerate(value)]
     return [message for turn in value if (message := _message(turn))]
+
+
+def heard(value: Any) -> list[Message]:
+    """The messages that can be made out in a cell of which `turns_of` says that it cannot be learned from."""
+    if isinstance(value, str):
+        try:
+            value = _parsed(value)
+        except Unusable:
+            return []
+    if isinstance(value, dict):
+        value = value.get("messages")
+    found = []
+    for turn in value if isinstance(value, list) else []:
+        with suppress(Unusable):
+            found.append(_message(turn))
+    return [message for message in found if message]
 
 
 def tools_of(value: Any) -> tuple[str, ...]:

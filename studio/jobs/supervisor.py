@@ -182,7 +182,7 @@ class Supervisor:
             if changed := Adjustments.model_validate(run.adjustments).after_out_of_memory(batch_size):
                 told = (
                     f"The computer ended training because memory ran out at step {run.step:,}. Nothing is lost: it "
-                    f"goes on with fewer examples in memory at once ({changed.micro_batch})."
+                    f"goes on {changed.to_save_memory}."
                 )
                 runs.put_back(self._db, claim, told, adjustments=changed.model_dump())
                 return

@@ -4,14 +4,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from studio.core.conversation import Conversation, read_jsonl
 from studio.core.errors import DataError
 from studio.core.mapping import Mapping
+from studio.data.files import read_files
 from studio.data.mapping import Skipped
-from studio.data.readers.table import Tick, no_tick
+from studio.data.readers.table import Source, Table, Tick, no_tick
 from studio.services import readings, uploads
 from studio.services.context import Studio
 from studio.services.readings import EXAMPLES, Preview
@@ -78,9 +80,16 @@ def examples_of(studio: Studio, upload_id: str, mapping: Mapping | None = None) 
     return iter(()) if view.problem else read_jsonl(folder / EXAMPLES)
 
 
-def sources_of(studio: Studio, dataset_id: int) -> Path:
-    """The folder with the files that a data set was made of."""
-    return studio.home.dataset(dataset_id) / _SOURCE
+@contextmanager
+def source_table(studio: Studio, dataset: Dataset) -> Iterator[Table]:
+    """The files that a data set was made of, read once more as they were then. Raises DataError if they are gone."""
+    folder = studio.home.dataset(dataset.id) / _SOURCE
+    if not folder.is_dir():
+        raise DataError(f"The file that “{dataset.name}” was made of is not here.", "Upload it once more.")
+    files = [Source(path, path.name) for path in sorted(folder.iterdir())]
+    reading = Mapping.model_validate(dataset.mapping).reading
+    with tempfile.TemporaryDirectory(dir=studio.home.uploads, suffix=".partial") as unpacked:
+        yield read_files(files, reading, uploads.limits(studio), Path(unpacked))
 
 
 def check_trainable(view: Preview) -> None:

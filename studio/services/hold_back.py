@@ -1,18 +1,12 @@
 """Which examples of a run are held back to check: what the recipe wishes, held against the data sets that are there."""
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 from studio.core.errors import NotFound, RecipeError
-from studio.core.mapping import Mapping
 from studio.core.recipe import Recipe
-from studio.data.files import read_files
-from studio.data.readers.table import Row, Source, no_tick
+from studio.data.readers.table import Row, no_tick
 from studio.data.split import held_back_groups, validation_count
 from studio.data.turns import text_of
 from studio.services.context import Studio
-from studio.services.datasets import sources_of
-from studio.services.uploads import limits
+from studio.services.datasets import source_table
 from studio.store import datasets
 from studio.store.examples import Examples, Version
 
@@ -59,18 +53,17 @@ def count(studio: Studio, book: Examples, version: Version, recipe: Recipe) -> i
     return len(held_back_groups(groups, recipe.validation_fraction, recipe.seed))
 
 
+def group_of(row: Row, column: str) -> str:
+    return text_of(row.values.get(column))[:GROUP_CHARS]
+
+
 def _note_groups(studio: Studio, dataset_id: int, column: str) -> None:
     """Look up the column in the file that the data set was made of, once."""
     with datasets.opened(studio.home, dataset_id) as book:
         if column in book.group_columns():
             return
-        reading = Mapping.model_validate(datasets.get(studio.db, dataset_id).mapping).reading
-        files = [Source(path, path.name) for path in sorted(sources_of(studio, dataset_id).iterdir())]
-        with TemporaryDirectory(dir=studio.home.uploads, suffix=".partial") as unpacked:
-            table = read_files(files, reading, limits(studio), Path(unpacked))
+        with source_table(studio, datasets.get(studio.db, dataset_id)) as table:
             found = {
-                (row.file, row.number): text_of(row.values.get(column))[:GROUP_CHARS]
-                for row in table.read(no_tick)
-                if isinstance(row, Row)
+                (row.file, row.number): group_of(row, column) for row in table.read(no_tick) if isinstance(row, Row)
             }
         book.keep_groups(column, lambda conversation: found.get((conversation.file, conversation.row), ""))

@@ -74,9 +74,10 @@ def write(run: Run, adapter: Adapter, base: Base, dataset: Dataset, rank: int | 
 def _what(base: Base, recipe: Recipe, rank: int | None) -> str:
     info = METHODS[recipe.method]
     article = "An" if info.name[0] in "AEIOU" else "A"
-    said = f"{article} {info.name} adapter for {base.name}, trained with Adapter Studio. It works only on top of that base model."
-    cut = f" Cut down to rank {rank} after training." if rank is not None else ""
-    return f"{said}{cut} {info.name}: {info.sentence[0].lower()}{info.sentence[1:]} ({info.paper})"
+    said = f"{article} {info.name} adapter for {base.name}, trained with Adapter Studio."
+    cut = f" It was cut down to rank {rank} after training." if rank is not None else ""
+    method = f"{info.name}: {info.sentence[0].lower()}{info.sentence[1:]} ({info.paper})"
+    return f"{said} It works only on top of that base model.{cut} {method}"
 
 
 def _front_matter(base: Base, recipe: Recipe) -> str:
@@ -121,10 +122,12 @@ def _results(summary: dict[str, Any]) -> str:
     facts = {}
     if held_back.get("base") is not None:
         facts["Loss on held-back examples, before"] = _number(held_back["base"])
-        facts["Loss on held-back examples, after"] = _number(held_back.get("last"))
+        facts["Loss on held-back examples, after"] = _number(held_back.get("kept", held_back.get("last")))
     facts["Training loss, first step"] = _number(train.get("first"))
     facts["Training loss, last step"] = _number(train.get("last"))
     facts["Steps"] = _count(summary.get("steps"))
+    if summary.get("kept_step") not in (None, summary.get("steps")):
+        facts["Step kept"] = f"{_count(summary['kept_step'])}, the best on held-back examples"
     facts["Tokens read"] = _count(summary.get("tokens"))
     return (
         _section("Results", facts) + "\n\nLower is better. A loss says how surprised the model is by the right answer."

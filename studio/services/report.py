@@ -15,6 +15,7 @@ from studio.diagnostics.dataset import FEWEST_EXAMPLES, KINDS_OF_ROWS, examine, 
 from studio.diagnostics.repairs import REPAIRS, texts
 from studio.services.context import Studio
 from studio.services.datasets import examples_of
+from studio.services.left_out import remaining
 from studio.services.readings import UNTRAINED, untrained
 from studio.store import datasets
 from studio.store.examples import Examples, Version
@@ -35,6 +36,7 @@ class Report:
     findings: list[Finding] = field(default_factory=list)  # the worst first
     figures: dict[str, Any] = field(default_factory=dict)
     done: int = 0  # rows, while checking
+    left_out: list[Finding] = field(default_factory=list)  # those of `findings` that speak of no example
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,9 @@ def report(studio: Studio, dataset_id: int, version: int | None = None) -> Repor
             stored = check(book, wanted)
         if stored is not None:
             found = [from_dict(finding) for finding in stored["findings"]]
-            told = left_out.findings(dataset.skipped) + left_out.used(dataset.changed)
-            return Report(wanted, "ready", worst_first(found + told), stored["figures"], wanted.rows)
+            lost = left_out.findings(remaining(book, dataset, wanted))
+            told = worst_first(found + lost + left_out.used(dataset.changed))
+            return Report(wanted, "ready", told, stored["figures"], wanted.rows, lost)
         done = book.told(f"check {wanted.equals}")[0]
     errand = f"check {dataset_id} {wanted.equals}"
     if studio.errands.state(errand) == "failed":

@@ -149,6 +149,17 @@ class Examined:
                 last = rows[-1][0]
             self._db.execute("INSERT OR REPLACE INTO group_columns VALUES (?)", (column,))
 
+    def rows_held(self, version: int, rows: Sequence[int]) -> set[tuple[str, int]]:
+        """Of these rows of the user's files those that the version has: (file, row)."""
+        found = set()
+        for begin in range(0, len(rows), AT_ONCE):
+            marks = ",".join(str(int(row)) for row in rows[begin : begin + AT_ONCE])
+            states = self._db.execute(
+                f"SELECT row, content FROM examples WHERE {HOLDS} AND row IN ({marks})", {"v": version}
+            )
+            found |= {(from_record(loads(content)).file, row) for row, content in states}
+        return found
+
     # progress of other processes
 
     def tell(self, task: str, done: int, total: int, error: str = "") -> None:

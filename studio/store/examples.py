@@ -10,7 +10,7 @@ one transaction.
 
 import sqlite3
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -128,6 +128,17 @@ class Examples(Examined):
                 raise DataError("No example would be left.", "Delete the whole data set instead, or keep some rows.")
             return self._add_version(words, changed, rows, usable, digest, number)
 
+    def add(self, seen: int, words: str, conversation: Conversation, grouped: Mapping[str, str]) -> Version:
+        """A new version with one example more, behind all others. Raises DataError if `seen` is not the newest."""
+        with self._writing():
+            newest = self._still(seen)
+            (last,) = self._db.execute("SELECT max(position) FROM examples").fetchone()  # of any version
+            state = _state(last + 1, conversation, newest.number + 1, dumps(grouped, ensure_ascii=False))
+            self._db.execute(_INSERT, state)
+            digest = int(newest.sha256, 16) + _digest(last + 1, state[5])
+            rows, usable = newest.rows + 1, newest.usable + state[4]
+            return self._add_version(words, 1, rows, usable, digest, newest.number + 1)
+
     def restore(self, seen: int, target: int, words: str) -> Version:
         """A new version that equals version `target`. Errors as `change`."""
         with self._writing():
@@ -156,7 +167,7 @@ class Examples(Examined):
 
     def page(self, version: int, number: int, size: int) -> list[Example]:
         """Page `number` (from 0). However far in, it costs a search in an index and `size` rows."""
-        start = _place(_gaps(self._path, self._born(), version), number * size)
+        start = _place(_gaps(self._path, self._born(), version), number * size) if number else 0
         rows = self._db.execute(
             f"SELECT position, content FROM examples WHERE position >= :p AND {HOLDS} ORDER BY position LIMIT :size",
             {"p": start, "v": version, "size": size},
@@ -358,6 +369,11 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _gaps(path: Path, born: float, version: int) -> Sequence[int]:
     """The positions that a version, which never changes, has no example at; in order."""
     with opened(path) as examples:
+        (last,) = examples._db.execute(
+            "SELECT position FROM examples WHERE since <= :v ORDER BY position DESC LIMIT 1", {"v": version}
+        ).fetchone()
+        if examples.version(version).rows == last + 1:
+            return []  # however many were edited: the search below costs as much as they are
         rows = examples._db.execute(
             # the planner would rather walk through all positions
             f"SELECT DISTINCT position FROM examples e INDEXED BY by_until WHERE until < {_NOW} AND until <= :v "

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query
 from fastapi.responses import Response, StreamingResponse
 
-from studio.services import examples, lengths, library, report
+from studio.services import examples, left_out, lengths, library, report
 from studio.services.context import Studio
 from studio.services.examples import Part
 from studio.ui import present_data
@@ -65,6 +65,14 @@ def data_router(studio: Studio) -> APIRouter:
     def mark_answer(dataset: str, seen: Number, position: Number, index: Number, learn: Flag) -> dict[str, Any]:
         made = examples.mark_answer(studio, number_of(dataset), seen, position, index, learn)
         return {"version": made.number}
+
+    @router.get(BASE + "/left-out")
+    def left_out_rows(dataset: str, page: FarNumber = 0) -> dict[str, Any]:
+        return present_data.left_out_page(left_out.page(studio, number_of(dataset), page))
+
+    @router.post(BASE + "/fill-in")
+    def fill_in(dataset: str, seen: Number, row: Number, file: Text, question: Text, answer: Text) -> dict[str, Any]:
+        return {"version": left_out.complete(studio, number_of(dataset), seen, file, row, question, answer).number}
 
     @router.post(BASE + "/undo")
     def undo(dataset: str, seen: Number) -> dict[str, Any]:

@@ -91,8 +91,8 @@ def line(view: RunView) -> dict[str, Any]:
 
 def _result(view: RunView) -> str:
     loss = view.run.summary.get("validation_loss") or {}
-    base, last = loss.get("base"), loss.get("last")
-    if base is None or last is None:
+    base, kept = loss.get("base"), loss.get("kept", loss.get("last"))
+    if base is None or kept is None:
         return ""
     held_back = words.count(view.run.data.get("validation_rows", 0), "unseen example")
-    return f"On {held_back}: loss {words.loss(base)} → {words.loss(last)}"
+    return f"On {held_back}: loss {words.loss(base)} → {words.loss(kept)}"

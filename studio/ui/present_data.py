@@ -1,12 +1,13 @@
 """Data sets as JSON for the pages' own scripts, which put every value on the page as text, never as markup."""
 
+from dataclasses import asdict
 from typing import Any
 
 from studio.core.catalog import STARTER
 from studio.core.conversation import Conversation, Message
 from studio.core.finding import Finding, worst_first
 from studio.core.mapping import Mapping
-from studio.services import base_models, examples, lengths, library, report
+from studio.services import base_models, examples, left_out, lengths, library, report
 from studio.services.context import Studio
 from studio.services.library import Kept
 from studio.services.report import Report
@@ -64,6 +65,17 @@ def rows_page(page: examples.Page) -> dict[str, Any]:
     }
 
 
+def left_out_page(page: left_out.Page) -> dict[str, Any]:
+    return {
+        "page": page.number,
+        "count": page.count,
+        "more": page.more,
+        "size": examples.PAGE_ROWS,
+        "completable": page.completable,
+        "rows": [asdict(row) for row in page.rows],
+    }
+
+
 def samples(found: list[report.Sample]) -> dict[str, Any]:
     """What a repair would do, text by text; only the texts it changes."""
     return {"samples": [change for sample in found for change in _changes(sample)]}
@@ -100,7 +112,8 @@ def _report(found: Report, more: list[Finding]) -> dict[str, Any]:
         "state": found.state,
         "done": found.done,
         "total": found.version.rows,
-        "findings": [_finding(finding) for finding in worst_first([*found.findings, *more])],
+        "findings": [_finding(f) | {"left_out": f in found.left_out} for f in worst_first([*found.findings, *more])],
+        "left_out": sum(finding.count for finding in found.left_out),
         "facts": _facts(found) if found.state == "ready" else [],
         "labels": found.figures.get("labels", [])[:_LABELS],
     }

@@ -118,14 +118,21 @@ def _forecast(view: RunView) -> list[list[str]]:
     minutes, memory = forecast.get("minutes"), (forecast.get("memory_gib") or {}).get("total")
     told = []
     if minutes is not None:
-        low, high = forecast.get("minutes_low"), forecast.get("minutes_high")
-        between = f" ({_minutes(low).removesuffix(' min')} to {_minutes(high)})" if low is not None and high else ""
         spent = sum(run.phase_seconds.values()) / 60
-        told.append(["Time", f"{_minutes(minutes)}{between}", _minutes(spent) if view.ended and spent else ""])
+        between = _between(forecast.get("minutes_low"), forecast.get("minutes_high"))
+        told.append(["Time", _minutes(minutes) + between, _minutes(spent) if view.ended and spent else ""])
     if memory is not None:
         peak = _summary(view).get("peak_memory_gib")
         told.append(["Memory", f"{memory:.1f} GiB", f"{peak:.1f} GiB" if peak else ""])
     return told
+
+
+def _between(low: float | None, high: float | None) -> str:
+    """“ (9 to 16 min)”"""
+    if low is None or high is None:
+        return ""
+    start, end = _minutes(low), _minutes(high)
+    return f" ({start if 'h' in end else start.removesuffix(' min')} to {end})"
 
 
 def _minutes(minutes: float) -> str:

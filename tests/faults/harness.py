@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,10 +24,11 @@ from threading import Thread
 from typing import Any
 
 import psutil
+from sqlalchemy.exc import SQLAlchemyError
 
 from studio.core.errors import StudioError
 from studio.core.recipe import Recipe
-from studio.core.run_state import ENDED, RunStatus
+from studio.core.run_state import ENDED, Phase, RunStatus
 from studio.services import runs as services
 from studio.services.context import Studio
 from studio.settings import Settings
@@ -177,7 +179,8 @@ class Lane:
                 if kind.startswith("kill trainer"):
                     self.report.stages[stage] += 1
                 if kind.endswith("its trainer sleeps"):
-                    self._strike("stop", trainers[0])
+                    trainers[0].suspend()
+                    self._wake_later(trainers[0], self._successor())
                 else:
                     victim = self.random.choice(trainers)
             self._strike(kind, victim)
@@ -211,7 +214,28 @@ class Lane:
                 self._consumer.wait()
             return
         process.suspend()
-        Thread(target=_wake, args=(process, self.random.choice([0.1, 0.5, 2.0, 3.0, 4.0])), daemon=True).start()
+        self._wake_later(process)
+
+    def _wake_later(self, process: psutil.Process, first: Callable[[], bool] | None = None) -> None:
+        """After some seconds; or soon after `first` is true, as long as that may take."""
+        seconds = self.random.uniform(0, 0.4) if first else self.random.choice([0.1, 0.5, 2.0, 3.0, 4.0])
+        Thread(target=_wake, args=(process, seconds, first), daemon=True).start()
+
+    def _successor(self) -> Callable[[], bool] | None:
+        """Every other time, and if a run is at hand: whether somebody else has it, and trains.
+
+        On a busy machine a sleeper whom only seconds wake would always be back before its successor has begun.
+        """
+        running = runs.with_status(self.studio.db, RunStatus.RUNNING)
+        if not running or self.random.random() < 0.5:
+            return None
+        slept_through = running[0]
+
+        def trains() -> bool:
+            run = runs.get(self.studio.db, slept_through.id)
+            return run.fence > slept_through.fence and (run.phase == Phase.TRAINING or run.status != RunStatus.RUNNING)
+
+        return trains
 
     def _damage(self) -> None:
         """Spoil or remove a file of the newest checkpoint of a run that has another one and no process."""
@@ -260,7 +284,10 @@ class Lane:
         self.studio.db.close()
 
 
-def _wake(process: psutil.Process, seconds: float) -> None:
+def _wake(process: psutil.Process, seconds: float, first: Callable[[], bool] | None) -> None:
+    with suppress(StudioError, SQLAlchemyError):  # at the end the database is gone
+        while first and process.is_running() and not first():
+            time.sleep(0.02)
     time.sleep(seconds)
     with suppress(psutil.Error):
         process.resume()

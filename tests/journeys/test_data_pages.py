@@ -124,10 +124,32 @@ def test_from_a_messy_file_to_a_run_on_its_repaired_version(opened: Page, site: 
     assert library.every(site.studio)[0].newest.number == 5
 
 
+def test_a_row_that_was_left_out_is_filled_in(opened: Page) -> None:
+    page = opened
+    page.locator(".finding[data-kind=no_answer]").get_by_role("button", name="Show the rows").click()
+    assert page.url.endswith("#left")
+    line = page.locator("table.left-out tbody tr")
+    expect(line).to_contain_text("has a question but no answer")
+    page.get_by_role("button", name="Fill in row 66").click()
+    expect(page.get_by_label("Question of row 66")).to_have_value("Mute?")
+    page.get_by_label("Answer of row 66").fill("Not any more.")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Row 66 filled in. This is version")).to_be_visible()
+    expect(page.get_by_text("No row of your file is left out.")).to_be_visible()
+    page.get_by_role("tab", name="Report").click()
+    expect(page.locator(".finding[data-kind=no_answer]")).to_have_count(0)
+    page.get_by_role("tab", name="Rows").click()
+    page.get_by_label("Go to the row with this number").fill("66")
+    page.get_by_role("button", name="Go to row").click()
+    expect(page.locator("tr.wanted")).to_contain_text("Not any more.")
+    page.locator("header.run").get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("tab", name="Left out (1)")).to_be_visible()
+
+
 def test_an_example_is_seen_as_tokens_and_lengths_follow_the_slider(opened: Page) -> None:
     page = opened
     page.get_by_role("tab", name="As the model sees it").click()
-    expect(page.locator("div.tokens .learned").first).to_be_visible(timeout=60_000)
+    expect(page.locator("div.tokens .learned").first).to_be_visible(timeout=300_000)
     assert page.url.endswith("/data?id=1#seen")
     learned = "".join(page.locator("div.tokens .learned").all_text_contents())
     assert learned == "Item 0 is on shelf 0.<|im_end|>"
@@ -135,7 +157,7 @@ def test_an_example_is_seen_as_tokens_and_lengths_follow_the_slider(opened: Page
     page.get_by_label("Longest example, in tokens").press("Enter")
     expect(page.locator("div.tokens s.cut").first).to_be_visible()
     page.get_by_role("tab", name="Lengths").click()
-    expect(page.locator(".histogram")).to_be_visible(timeout=60_000)
+    expect(page.locator(".histogram")).to_be_visible(timeout=300_000)
     slider = page.get_by_label("Longest example, in tokens").last
     slider.press("End")
     expect(page.get_by_text("keeps 100% of rows whole")).to_be_visible()
@@ -155,9 +177,12 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(site: Site, browser: Browse
         page.goto(address)
         expect(page.locator("#data-page:not([aria-busy])")).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    for tab in ("Report", "Rows", "As the model sees it", "Lengths", "Versions"):
+    for tab, inside in {
+        "Report": ".findings", "Rows": "table.examples:not(.left-out) tbody tr", "Left out": "table.left-out tbody tr",
+        "As the model sees it": "div.tokens", "Lengths": ".histogram", "Versions": ".versions",
+    }.items():  # fmt: skip
         page.get_by_role("tab", name=tab).click()
-        page.wait_for_timeout(300)
+        expect(page.locator(inside).first).to_be_visible(timeout=300_000)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
     context.close()
 

@@ -25,6 +25,7 @@ from studio.services.context import Studio
 from studio.settings import Settings
 from studio.store import metrics
 from studio.store import runs as rows
+from tests.hub import SmallHub
 
 pytestmark = pytest.mark.slow
 Open = Callable[..., Page]
@@ -46,6 +47,7 @@ class Site:
 
     address: str
     studio: Studio
+    hub: SmallHub
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +61,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     studio = Studio.open(Settings(home=home, models=home / "models", port=port))
-    environment = os.environ | {"STUDIO_HOME": str(home), "STUDIO_MODELS": str(home / "models")}
+    hub = SmallHub({"data/train.jsonl": b'{"question": "Hi", "answer": "Hello"}\n' * 12, "data/test.jsonl": b"{}"})
+    environment = os.environ | {
+        "STUDIO_HOME": str(home), "STUDIO_MODELS": str(home / "models"), "STUDIO_HUB_URL": hub.url,
+    }  # fmt: skip
     command = [sys.executable, "-m", "studio", "web", "--port", str(port)]
     log = home / "web.log"
     with log.open("wb") as out, subprocess.Popen(command, env=environment, stdout=out, stderr=out) as process:
         try:
             _wait_for(port, process)
-            yield Site(f"http://127.0.0.1:{port}", studio)
+            yield Site(f"http://127.0.0.1:{port}", studio, hub)
         finally:
             process.terminate()
+            hub.close()
     said = log.read_text()
     assert "Traceback" not in said, said
 
@@ -200,6 +206,24 @@ def test_pasted_rows_are_read_and_their_shape_can_be_changed(open_page: Open) ->
     expect(page.get_by_role("button", name="Look at your examples")).to_be_disabled()
 
 
+def test_a_data_set_is_fetched_by_its_id_and_a_hub_that_does_not_answer_is_said(open_page: Open, site: Site) -> None:
+    page = open_page("/")
+    page.get_by_role("button", name="Paste rows, or fetch a data set").click()
+    named = page.get_by_label("Or a data set's id on the Hugging Face hub")
+    named.fill("acme/bells")
+    page.get_by_role("button", name="Fetch it").click()
+    expect(page.locator("#summary")).to_contain_text("acme/bells was not found")
+    named.fill("acme/clocks")
+    page.get_by_role("button", name="Fetch it").click()
+    expect(page.get_by_text("12 examples. Question = question, answer = answer.")).to_be_visible()
+    expect(page.locator(".talk").first).to_contain_text("Hello")
+    site.hub.close()
+    page.get_by_role("button", name="Fetch it").click()
+    expect(page.locator("#summary")).to_contain_text("acme/clocks could not be fetched from 127.0.0.1")
+    expect(page.locator("#summary")).to_contain_text("Check the connection")
+    expect(page.locator("#start")).to_be_disabled()
+
+
 def test_lines_that_are_not_quite_json_are_fixed_on_demand(open_page: Open, tmp_path: Path) -> None:
     path = tmp_path / "almost.jsonl"
     path.write_text('{"question": "Why?", "answer": "Because."}\n' * 12 + "{'question': 'How?', 'answer': 'So.',}\n")
@@ -251,9 +275,9 @@ def test_another_preset_fills_the_settings_and_says_so(open_page: Open) -> None:
     page = open_page("/")
     page.get_by_role("button", name="Use the sample").click()
     page.get_by_role("button", name="More settings").click()
-    page.get_by_label("LoRA rank").fill("5")
-    page.get_by_label("Seed").click()
-    page.wait_for_timeout(500)
+    with page.expect_response("**/gradio_api/run/predict*"):
+        page.get_by_label("LoRA rank").fill("5")
+        page.get_by_label("Seed").click()
     page.get_by_role("radio", name="Quick").check()
     expect(page.get_by_text("your own changes are gone")).to_be_visible()
     expect(page.get_by_label("LoRA rank")).to_have_value("8")
@@ -353,7 +377,7 @@ def test_hostile_text_stays_text(open_page: Open, site: Site, tmp_path: Path) ->
     page.goto(f"/run?id={run.id}")
     expect(page.get_by_role("heading", name=HOSTILE[0])).to_be_visible()
     expect(page.locator(".samples tbody tr")).to_have_count(len(HOSTILE))
-    expect(page.locator(".u-legend")).to_be_visible()
+    expect(page.locator(".chart-legend").first).to_be_visible()
     page.goto("/models")
     expect(page.get_by_role("link", name=HOSTILE[0])).to_be_visible()
     page.wait_for_timeout(500)  # for whatever might run late; `open_page` fails on it

@@ -53,7 +53,7 @@ def test_from_a_file_to_an_adapter_that_works_elsewhere(
     start(page, running, taught)
     run_page = page.locator("#run-page")
     expect(run_page).to_contain_text("Training…", timeout=4 * MINUTES)
-    expect(run_page.locator("canvas")).to_be_visible()
+    expect(run_page.locator("canvas").first).to_be_visible()
 
     # the chart grows, in this tab, in a second one, and after a reload
     rows = page.locator("#run-page table tbody tr")

@@ -13,7 +13,6 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from studio.core.conversation import Conversation, Message
-from studio.settings import Settings
 from studio.store.base_models import BaseModel
 from studio.store.db import Database, open_database
 from studio.store.home import Home
@@ -80,9 +79,9 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedT
 
 
 @pytest.fixture
-def here(tmp_path: Path, tiny_models: Path) -> Home:
+def here(home: Home, tiny_models: Path) -> Home:
     """An empty home with the tiny base model."""
-    return Home.at(Settings(home=tmp_path / "home", models=tiny_models))
+    return Home(home.path, tiny_models)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from workers import evaluate, loss, methods
 from workers.model import load_base
 from workers.probe import probe
 from workers.progress import StopAsked
-from workers.tokens import Row, encode
+from workers.tokens import IGNORE, Row, encode
 
 # PEFT 0.21 asks transformers 5.23 by a name that it calls outdated
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -33,7 +33,7 @@ def adapted(base: BaseModel, bits: int = 16) -> Any:
     return model
 
 
-def test_loss_is_the_mean_over_learned_tokens_of_all_rows(
+def test_loss_and_accuracy_are_means_over_learned_tokens_of_all_rows(
     tiny_base: BaseModel, tokenizer: PreTrainedTokenizerFast, conversations: list[Conversation]
 ) -> None:
     model = adapted(tiny_base).eval()
@@ -42,7 +42,14 @@ def test_loss_is_the_mean_over_learned_tokens_of_all_rows(
         model(input_ids=torch.tensor([r.ids]), labels=torch.tensor([r.labels])).loss.item() * r.learned for r in rows
     )
     expected = total / sum(r.learned for r in rows)
-    assert evaluate.validation_loss(model, rows, 0, nothing) == pytest.approx(expected, rel=0.01)
+    assert evaluate.measure(model, rows, 0, nothing).loss == pytest.approx(expected, rel=0.01)
+    learned = sum(r.learned for r in rows)
+    for row in rows[::2]:  # what the model would say becomes what it is to say
+        likeliest = model(input_ids=torch.tensor([row.ids])).logits[0].argmax(-1).tolist()
+        for at in range(1, len(row.ids)):
+            row.labels[at] = likeliest[at - 1] if row.labels[at] != IGNORE else IGNORE
+    right = sum(r.learned for r in rows[::2])
+    assert evaluate.measure(model, rows, 0, nothing).accuracy == pytest.approx(right / learned, rel=0.1)
 
 
 @pytest.mark.parametrize("bits", [4, 16])
@@ -59,7 +66,7 @@ def test_training_goes_on_as_if_nobody_had_looked(
         rows, seen = encode(tokenizer, conversations[:6], 200).rows, []
         for _ in range(4):
             if look:
-                evaluate.validation_loss(model, rows, 0, nothing)
+                evaluate.measure(model, rows, 0, nothing)
                 evaluate.answers(model, tokenizer, conversations[:2], nothing)
                 evaluate.answers(model, tokenizer, conversations[:2], nothing, adapted=False)
             value = model(**batch).loss
@@ -109,14 +116,32 @@ def rows_of(count: int, tokens: int) -> list[Row]:
 def test_a_long_run_is_checked_often_and_on_everything() -> None:
     plan = evaluate.plan(rows_of(20, 100), total_steps=500, train_tokens=400_000)
     assert len(plan.rows) == 20
-    assert sorted(plan.steps) == [100, 200, 300, 400, 500]
+    assert sorted(plan.steps) == list(range(25, 501, 25))
 
 
-def test_a_short_run_is_checked_on_fewer_rows_and_always_at_its_end() -> None:
-    plan = evaluate.plan(rows_of(100, 200), total_steps=150, train_tokens=120_000)
-    assert len(plan.rows) == 50
-    assert sorted(plan.steps) == [75, 150]
-    assert len(evaluate.plan(rows_of(100, 200), 2, 1600).rows) == evaluate.FEWEST_ROWS
+def test_a_shorter_run_is_checked_on_fewer_rows_but_often_enough_to_notice_the_best() -> None:
+    plan = evaluate.plan(rows_of(100, 100), total_steps=240, train_tokens=120_000)
+    assert len(plan.rows) == 23  # 30,000 tokens for 13 checks
+    assert sorted(plan.steps) == list(range(20, 241, 20))
+
+
+def test_a_run_too_short_for_that_is_checked_less_often_but_on_enough_rows() -> None:
+    plan = evaluate.plan(rows_of(100, 200), total_steps=150, train_tokens=64_000)
+    assert len(plan.rows) == evaluate.ENOUGH_ROWS
+    assert sorted(plan.steps) == [38, 75, 112, 150]
+    shortest = evaluate.plan(rows_of(100, 200), total_steps=2, train_tokens=1600)
+    assert len(shortest.rows) == evaluate.FEWEST_ROWS and sorted(shortest.steps) == [1, 2]
+    assert evaluate.plan(rows_of(100, 200), total_steps=1, train_tokens=800).steps == {1}
+
+
+@pytest.mark.parametrize("held_back", [1, 9, 40, 200])
+@pytest.mark.parametrize("steps", [40, 300, 5000])
+def test_checks_cost_at_most_an_eighth_of_any_run_that_is_not_tiny(held_back: int, steps: int) -> None:
+    train_tokens = steps * 4 * 80
+    plan = evaluate.plan(rows_of(held_back, 80), steps, train_tokens)
+    tokens = sum(len(row.ids) for row in plan.rows) * (len(plan.steps) + 1)
+    assert tokens <= evaluate.CHECK_SHARE * train_tokens
+    assert max(plan.steps) == steps and len(plan.steps) >= (2 if steps < 100 else evaluate.ENOUGH_CHECKS)
 
 
 def test_without_held_back_rows_nothing_is_checked() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from studio.core.conversation import Conversation, write_jsonl
 from studio.core.recipe import Recipe
-from studio.core.run_state import RunStatus, Wish
+from studio.core.run_state import Phase, RunStatus, Wish
 from studio.store import checkpoints, metrics, runs
 from studio.store.db import Database
 from studio.store.home import Home
@@ -72,12 +72,26 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(Progress, "point", killed)
 
 
+def kill_before_saving(monkeypatch: pytest.MonkeyPatch) -> None:
+    phase = Progress.phase
+
+    def killed(self: Progress, new: Phase) -> None:
+        if new is Phase.SAVING:
+            raise Killed
+        phase(self, new)
+
+    monkeypatch.setattr(Progress, "phase", killed)
+
+
 def result(db: Database, run_id: int) -> tuple[list[Any], str]:
     """What must be the same: all that was measured at every step, and the adapter's bytes."""
     rows = metrics.read(db, run_id)
     adapter = runs.adapter_of(db, run_id)
     assert adapter
-    exact = ("step", "train_loss", "validation_loss", "learning_rate", "gradient_norm", "tokens")
+    exact = (
+        "step", "train_loss", "validation_loss", "learning_rate", "gradient_norm", "tokens",
+        "token_accuracy", "validation_accuracy",
+    )  # fmt: skip
     return [[row[name] for name in exact] for row in rows], adapter.sha256
 
 
@@ -88,8 +102,35 @@ def result(db: Database, run_id: int) -> tuple[list[Any], str]:
         {"bits": 4},
         {"bits": 16, "packing": True, "max_length": 64},
         {"bits": 4, "batch_size": 2, "gradient_accumulation": 3, "scheduler": "linear"},
+        {
+            "bits": 16,
+            "optimizer": "adamw-8bit",
+            "scheduler": "wsd",
+            "neftune_alpha": 5,
+            "label_smoothing": 0.1,
+            "gradient_checkpointing": "on",
+            "lora_plus_ratio": 4,
+            "weight_decay": 0.1,
+            "max_gradient_norm": 0,
+        },
+        {"bits": 16, "method": "adalora"},
+        {"bits": 4, "method": "dylora", "dropout": 0},
+        {"bits": 16, "initialization": "pissa", "dropout": 0},
+        {"bits": 16, "method": "full"},
+        {"bits": 4, "method": "prefix"},
     ],
-    ids=["dropout", "nf4", "packing", "accumulation"],
+    ids=[
+        "dropout",
+        "nf4",
+        "packing",
+        "accumulation",
+        "everything-else",
+        "adalora",
+        "dylora",
+        "pissa",
+        "full",
+        "prefix",
+    ],
 )
 def test_three_kills_change_nothing(
     here: Home, db: Database, queue: Callable[..., int], choices: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -106,8 +147,98 @@ def test_three_kills_change_nothing(
     assert checkpoints.of(db, killed) == [] and not list(here.run(killed).glob("checkpoints/*"))
 
 
-def test_a_pause_changes_nothing(here: Home, db: Database, queue: Callable[..., int]) -> None:
-    whole, paused = queue(bits=16), queue(bits=16, checkpoint_steps=0)
+# corrections so large that the loss on held-back examples jumps about; a checkpoint after every step
+OVERFITTING = {
+    "bits": 16, "learning_rate": 3e-2, "scheduler": "constant", "warmup_ratio": 0,
+    "max_steps": 40, "epochs": 20, "patience": 2, "checkpoint_steps": 1,
+}  # fmt: skip
+
+
+def test_kills_change_nothing_of_a_run_that_stops_early(
+    here: Home, db: Database, queue: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, killed = queue(**OVERFITTING), queue(**OVERFITTING)
+    assert attempt(here, db, whole) == RunStatus.SUCCEEDED
+    run = runs.get(db, whole)
+    best, last = run.summary["kept_step"], run.step
+    assert best < last < run.total_steps == 40
+    for step in (3, best + 1, last):
+        with monkeypatch.context() as patch:
+            kill_at(patch, step)
+            assert attempt(here, db, killed) == RunStatus.QUEUED
+    with monkeypatch.context() as patch:  # the newest checkpoint is of the last step: nothing is left to be trained
+        kill_before_saving(patch)
+        assert attempt(here, db, killed) == RunStatus.QUEUED
+    assert checkpoints.of(db, killed)[0].step == last
+    assert attempt(here, db, killed) == RunStatus.SUCCEEDED
+    assert result(db, killed) == result(db, whole)
+    again = runs.get(db, killed)
+    for key in ("steps", "kept_step", "ended_early", "validation_loss"):
+        assert again.summary[key] == run.summary[key]
+
+
+def test_a_kill_after_the_last_step_takes_no_further_one(
+    here: Home, db: Database, queue: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choices = {"bits": 16, "max_steps": 7, "checkpoint_steps": 1}  # in the middle of a pass
+    whole, killed = queue(**choices), queue(**choices)
+    attempt(here, db, whole)
+    with monkeypatch.context() as patch:
+        kill_before_saving(patch)
+        assert attempt(here, db, killed) == RunStatus.QUEUED
+    assert attempt(here, db, killed) == RunStatus.SUCCEEDED
+    assert result(db, killed) == result(db, whole) and runs.get(db, killed).summary["steps"] == 7
+
+
+def test_a_run_that_overfits_stops_and_keeps_its_best_weights(
+    here: Home, db: Database, queue: Callable[..., int]
+) -> None:
+    best, last = queue(**OVERFITTING), queue(**OVERFITTING, keep_best=False)
+    for run_id in (best, last):
+        assert attempt(here, db, run_id) == RunStatus.SUCCEEDED
+    run, other = runs.get(db, best), runs.get(db, last)
+    losses = {row["step"]: row["validation_loss"] for row in metrics.read(db, best) if row["validation_loss"]}
+    kept = run.summary["kept_step"]
+    assert losses[kept] == min(loss for step, loss in losses.items() if step) == run.summary["validation_loss"]["kept"]
+    assert run.summary["steps"] == run.step == max(losses) > kept
+    assert run.summary["ended_early"] == f"Stopped at step {run.step} of 40: no improvement for 2 checks."
+    assert kept in {sample.step for sample in metrics.samples(db, best)}
+    assert (other.step, other.summary["kept_step"]) == (run.step, run.step)
+    first, second = (runs.adapter_of(db, run_id) for run_id in (best, last))
+    assert first and second and first.sha256 != second.sha256
+
+    # the adapter on disk is the best one: a run that trains it further begins with its loss
+    more = runs.create(
+        db, name="more", recipe=run.recipe | {"max_steps": 1}, dataset_id=run.dataset_id, data={}, base_id="starter",
+        parent_id=best,
+    ).id  # fmt: skip
+    attempt(here, db, more)
+    assert runs.get(db, more).summary["validation_loss"]["base"] == pytest.approx(losses[kept], rel=1e-3)
+
+
+def test_patience_of_zero_goes_on_to_the_end_and_still_keeps_the_best(
+    here: Home, db: Database, queue: Callable[..., int]
+) -> None:
+    run_id = queue(**OVERFITTING | {"patience": 0, "max_steps": 20})
+    assert attempt(here, db, run_id) == RunStatus.SUCCEEDED
+    summary = runs.get(db, run_id).summary
+    assert summary["steps"] == 20 and summary["ended_early"] is None
+    losses = {row["step"]: row["validation_loss"] for row in metrics.read(db, run_id) if row["validation_loss"]}
+    assert summary["kept_step"] == min((step for step in losses if step), key=losses.__getitem__)
+
+
+def test_computing_activations_twice_changes_nothing(here: Home, db: Database, queue: Callable[..., int]) -> None:
+    results = []
+    for choice in ("off", "on"):
+        run_id = queue(bits=4, max_steps=4, gradient_checkpointing=choice)
+        assert attempt(here, db, run_id) == RunStatus.SUCCEEDED
+        results.append(result(db, run_id))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor", "muon"])
+def test_a_pause_changes_nothing(here: Home, db: Database, queue: Callable[..., int], optimizer: str) -> None:
+    whole, paused = (queue(bits=16, optimizer=optimizer, checkpoint_steps=steps) for steps in (2, 0))
     attempt(here, db, whole)
     ask_at_step(here, db, paused, 4, Wish.PAUSE)
     assert runs.get(db, paused).status == RunStatus.PAUSED
@@ -193,7 +324,10 @@ def test_memory_that_is_too_small_for_one_example_ends_with_a_suggestion(
         raise MemoryError
 
     monkeypatch.setattr(AnswerTrainer, "compute_loss", no_memory)
-    assert [attempt(here, db, run_id) for _ in range(2)] == [RunStatus.QUEUED, RunStatus.FAILED]
+    # half the batch, then activations computed twice, then there is nothing left to try
+    ends = [attempt(here, db, run_id) for _ in range(3)]
+    assert ends == [RunStatus.QUEUED, RunStatus.QUEUED, RunStatus.FAILED]
+    assert "computing some things twice" in runs.events(db, run_id)[-3].reason
     assert "Lower “Examples at once”" in str(runs.get(db, run_id).error_hint)
 
 
@@ -230,7 +364,7 @@ def test_a_disk_that_is_nearly_full_pauses_the_run(
 
 
 def test_a_new_run_starts_from_the_adapter_of_another(here: Home, db: Database, queue: Callable[..., int]) -> None:
-    first = queue(bits=16)
+    first = queue(bits=16, neftune_alpha=50)  # noise is for learning: checks are without
     attempt(here, db, first)
     run = runs.get(db, first)
     more = runs.create(
@@ -238,7 +372,7 @@ def test_a_new_run_starts_from_the_adapter_of_another(here: Home, db: Database, 
     ).id
     assert attempt(here, db, more) == RunStatus.SUCCEEDED
     first_losses, more_losses = (runs.get(db, i).summary["validation_loss"] for i in (first, more))
-    assert more_losses["base"] == pytest.approx(first_losses["last"], rel=1e-3)
+    assert more_losses["base"] == pytest.approx(first_losses["kept"], rel=1e-3)
 
 
 def ask_at_step(here: Home, db: Database, run_id: int, step: int, wish: Wish) -> None:

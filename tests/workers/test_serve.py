@@ -333,5 +333,5 @@ def test_the_starter_model_knows_the_capital_of_france(
 
 def serve(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "workers.serve", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "workers.serve", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300
     )

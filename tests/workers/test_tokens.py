@@ -5,7 +5,18 @@ from transformers import PreTrainedTokenizerFast
 
 from studio.core.conversation import Conversation, Message
 from studio.core.errors import DataError
-from workers.tokens import IGNORE, PLAIN_TEMPLATE, Row, as_question, encode, pack, prompt_of, require_rows
+from workers.tokens import (
+    IGNORE,
+    PACKED_ROW,
+    PLAIN_TEMPLATE,
+    Row,
+    as_question,
+    encode,
+    pack,
+    packed_length,
+    prompt_of,
+    require_rows,
+)
 
 FORGETFUL = (  # drops earlier answers, as templates of thinking models drop earlier thoughts
     "{% for m in messages %}{% if m['role'] == 'user' or loop.last %}"
@@ -136,3 +147,9 @@ def test_a_text_is_asked_to_go_on_after_its_opening(tokenizer: PreTrainedTokeniz
     assert f"{asked.question} {asked.answer}".replace("  ", " ").startswith("The clock at Brumble")
     chatted = chat("Which colour?", "Blue.")
     assert as_question(tokenizer, chatted) is chatted
+
+
+def test_packed_rows_are_no_longer_than_they_need_be() -> None:
+    assert packed_length(60, 1024) == PACKED_ROW  # several examples in a short row
+    assert packed_length(700, 1024) == 700
+    assert packed_length(60, 128) == 128

@@ -51,9 +51,8 @@ def rows_of(lines: Iterator[Line], columns: Sequence[str]) -> Iterator[Row | Bro
             yield Row(number, dict(zip(columns, cells, strict=False)))
         else:
             have = f"{len(cells)} cell{'' if len(cells) == 1 else 's'}"
-            yield Broken(
-                number, f"has {have} where the header has {len(columns)}. Is a text with a comma missing its quotes?"
-            )
+            reason = f"has {have} where the header has {len(columns)}. Is a text with a comma missing its quotes?"
+            yield Broken(number, reason, cells=tuple(cells))
 
 
 NO_HEADER_NOTE = "The first row looks like an example, so the columns are numbered."

@@ -33,6 +33,7 @@ class Broken(NamedTuple):
     reason: str
     file: str = ""
     raw: str = ""  # the line as it stands there, where it could be mended
+    cells: tuple[str, ...] = ()  # of a table's row with too many or too few of them
 
 
 def no_tick(share: float) -> None:

@@ -98,6 +98,7 @@ def test_an_unsafe_archive_leaves_nothing_behind(
         ("a.tar.gz", gzip.compress(b"tar"), "archive in an archive"),
         ("a.csv.gz", gzip.compress(CSV.encode())[:-9], "damaged"),
     ],
+    ids=["bomb", "nested", "cut"],  # not of the bytes, which hold the time
 )
 def test_an_unsafe_packed_file_leaves_nothing_behind(
     read: Read, tmp_path: Path, name: str, data: bytes, sentence: str

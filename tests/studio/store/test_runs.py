@@ -1,5 +1,4 @@
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -7,12 +6,13 @@ from studio.core.errors import NotFound
 from studio.core.run_state import RunStatus, Wish
 from studio.store import datasets, metrics, runs
 from studio.store.db import Database, open_database
+from studio.store.home import Home
 from studio.store.runs import Claim, Lost
 
 
 @pytest.fixture
-def db(tmp_path: Path) -> Database:
-    return open_database(tmp_path / "studio.db")
+def db(home: Home) -> Database:
+    return open_database(home.database)
 
 
 def queued(db: Database, **columns: object) -> int:
@@ -111,12 +111,12 @@ def test_the_revision_changes_with_every_kind_of_news(db: Database) -> None:
     assert len(set(seen)) == 4
 
 
-def test_many_writers_at_once_all_succeed(db: Database, tmp_path: Path) -> None:
+def test_many_writers_at_once_all_succeed(db: Database) -> None:
     run_id = queued(db)
     failures: list[Exception] = []
 
     def write_some(start: int) -> None:
-        own = Database(tmp_path / "studio.db")
+        own = Database(db.path)
         try:
             for n in range(20):
                 with own.writing() as session:

@@ -50,6 +50,20 @@ def test_rows_come_in_pages_and_changes_make_versions(browser: TestClient, datas
     assert shown["versions"][0]["same"] == 1 and not shown["undo"]
 
 
+def test_a_row_that_was_left_out_is_filled_in(browser: TestClient, dataset: str) -> None:
+    shown = browser.get(f"{dataset}/left-out").json()
+    draft = {"question": "Mute?", "answer": "", "shown": "question: Mute?"}
+    assert shown["rows"] == [{"row": 63, "file": "", "reason": "has a question but no answer", "draft": draft}]
+    assert browser.get(dataset).json()["report"]["left_out"] == 1
+    told = {"seen": 1, "row": 63, "file": "", "question": "Mute?", "answer": "Not any more."}
+    assert browser.post(f"{dataset}/fill-in", json=told | {"answer": " "}).status_code == 400
+    assert browser.post(f"{dataset}/fill-in", json=told).json() == {"version": 2}
+    assert browser.get(f"{dataset}/rows?row=63").json()["rows"][-1]["parts"][1]["text"] == "Not any more."
+    report = browser.get(dataset).json()["report"]
+    assert report["left_out"] == 0 and "no_answer" not in {finding["kind"] for finding in report["findings"]}
+    assert browser.get(f"{dataset}/left-out").json()["count"] == 0
+
+
 def test_a_repair_is_shown_first_and_then_done(browser: TestClient, dataset: str) -> None:
     browser.get(dataset)
     (sample,) = browser.get(f"{dataset}/repair/html?seen=1").json()["samples"]
@@ -79,6 +93,8 @@ def test_a_version_is_downloaded(browser: TestClient, dataset: str) -> None:
         ("/repair/html", {"seen": 1}),
         ("/name", {"name": "x"}),
         ("/delete", {"really": True}),
+        ("/left-out", None),
+        ("/fill-in", {"seen": 1, "row": 63, "file": "", "question": "x", "answer": "x"}),
         ("/lengths?model=starter", None),
         ("/seen?model=starter&position=0", None),
     ],
@@ -103,6 +119,10 @@ def test_a_data_set_that_is_not_there_is_said_in_words(
         ("/delete-rows", {"seen": 1, "positions": list(range(2000))}),
         ("/delete-rows", {"seen": 1, "positions": ["1 OR 1=1"]}),
         ("/delete-rows", {"seen": 1, "positions": [2**70]}),
+        ("/fill-in", {"seen": 1, "row": 2, "file": "", "question": "x", "answer": "x"}),
+        ("/fill-in", {"seen": 1, "row": 63, "file": "../etc", "question": "x", "answer": "x"}),
+        ("/fill-in", {"seen": 1, "row": 63, "file": "", "question": "x", "answer": "y" * 2_000_000}),
+        ("/fill-in", {"seen": 7, "row": 63, "file": "", "question": "x", "answer": "x"}),
         ("/mark", {"seen": 1, "positions": [0], "learn": "maybe"}),
         ("/restore", {"seen": 1, "version": 77}),
         ("/undo", {}),
