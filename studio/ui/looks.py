@@ -1,0 +1,81 @@
+"""How each field of the form looks beside the others: without effect, not going together, changed."""
+
+from collections.abc import Container
+from typing import Any
+
+from studio.core.methods import METHODS, allowed, conflicts, unused
+from studio.core.recipe import ADVANCED_FIELDS, GROUPS, Recipe
+from studio.ui import forms, markup
+
+Look = dict[str, Any]  # what `gradio.update` takes
+
+
+def looks(
+    recipe: Recipe, usual: Recipe, changed: Container[str], wrong: Container[str], reasons: dict[str, str]
+) -> dict[str, Look]:
+    """One a field. `recipe` is what is chosen as far as it can be used, `wrong` names what cannot; `reasons` are the
+    preset's, for fields that nobody changed.
+    """
+    idle, against = unused(recipe), conflicts(recipe)
+    usual_values = forms.to_values(usual)
+    found: dict[str, Look] = {}
+    for name in ADVANCED_FIELDS:
+        told, look = "", "plain"
+        if name in idle:
+            told, look = idle[name], "idle"
+        elif name in wrong:
+            told, look = "This cannot be used.", "wrong"
+        elif name in against:
+            told, look = against[name], "wrong"
+        elif name in changed:
+            told, look = f"Changed. The preset says {shown(usual_values[name])}.", "changed"
+        elif name in reasons:
+            told = reasons[name]
+        found[name] = {
+            "info": f"{forms.help_of(name)}\n**{told}**" if told else forms.help_of(name),
+            "interactive": name not in idle,
+            "elem_classes": [*(["cards"] if name == "method" else []), f"is-{look}"],
+        }
+    return found
+
+
+def options(recipe: Recipe) -> dict[str, Look]:
+    """For the fields that choose between options: each with the reason why it cannot be chosen now, if there is one."""
+    return {
+        name: {"choices": [(_option(name, option, recipe), option) for option in forms.options(name)]}
+        for name in ADVANCED_FIELDS
+        if forms.options(name)
+    }
+
+
+def groups(changed: Container[str]) -> dict[str, Look]:
+    """The groups' titles, with how much was changed inside."""
+    found = {}
+    for title, names in GROUPS.items():
+        count = sum(name in changed for name in names)
+        found[title] = {"label": f"{title} · {count} changed" if count else title}
+    return found
+
+
+def changes(changed: dict[str, Any], usual: Recipe) -> str:
+    """What differs from the preset, with a way back."""
+    before = forms.to_values(usual)
+    return markup.changes(
+        (name, Recipe.model_fields[name].title or name, shown(value), shown(before[name]))
+        for name, value in changed.items()
+    )
+
+
+def shown(value: Any) -> str:
+    """A setting's value in a sentence."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "nothing" if value in ("", None) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _option(name: str, option: Any, recipe: Recipe) -> str:
+    reason = allowed(name, option, recipe)
+    if name == "method":
+        method = METHODS[option]
+        return f"{method.name}\n{method.sentence}" + (f"\nNot now: {reason}" if reason else "")
+    return f"{option} (not now: {reason})" if reason else str(option)
