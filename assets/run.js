@@ -1,5 +1,6 @@
 // The run page: builds its parts once, then asks for what is new and changes only that.
-import { LossChart } from "./chart.js";
+import { Answers } from "./answers.js";
+import { Charts } from "./charts.js";
 import { element, notice, repeat, request, Unreachable } from "./dom.js";
 
 const SOON = 2000;
@@ -66,9 +67,8 @@ class RunPage {
       .filter(Boolean).join(" · "));
     parts.closing.hidden = run.rests;
     this.showButtons(run);
-    const messages = JSON.stringify([run.notice, run.error, run.story, run.rests]);
-    if (parts.messages.dataset.shown !== messages) {
-      parts.messages.dataset.shown = messages;
+    this.showForecast(run);
+    if (changed(parts.messages, [run.notice, run.error, run.story, run.rests])) {
       parts.messages.replaceChildren(...[
         run.notice && notice("info", run.notice),
         !run.rests && run.story.length > 0 && notice("info", run.story.at(-1).text),
@@ -88,16 +88,30 @@ class RunPage {
     const drawn = run.chart.step.length > 0;
     parts.curve.hidden = !drawn && run.ended;
     parts.waiting.hidden = drawn;
-    parts.chart.hidden = !drawn;
-    if (drawn) this.chart.show(run.chart);
+    parts.charts.hidden = parts.table.hidden = !drawn;
+    if (drawn) this.charts.show(run.chart, run.best, run.kept_step, run.name);
+    set(parts.kept, run.kept);
+    parts.kept.hidden = !run.kept;
     set(parts.sentence, run.sentence);
-    parts.numbers.replaceChildren(...run.table.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, cell)))));
-    parts.answers.hidden = run.samples.length === 0;
-    parts.samples.replaceChildren(...run.samples.map(sample));
+    if (changed(parts.table, run.table)) {
+      parts.head.replaceChildren(...run.table.head.map((title) => element("th", { scope: "col" }, title)));
+      parts.numbers.replaceChildren(...run.table.rows.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, cell)))));
+    }
+    this.answers.show(run.samples, run.best?.step, run.kept_step);
     const atEnd = parts.log.scrollTop + parts.log.clientHeight >= parts.log.scrollHeight - 20;
     set(parts.log, run.log || "Nothing has been written yet.");
     if (atEnd) parts.log.scrollTop = parts.log.scrollHeight;
     set(parts.recipe, run.recipe);
+  }
+
+  /** What was expected, and once the run has ended what it was. */
+  showForecast(run) {
+    const { forecast, expected } = this.parts;
+    forecast.hidden = run.forecast.length === 0;
+    if (!changed(forecast, [run.forecast, run.ended])) return;
+    const later = run.ended ? "not measured" : "not known yet";
+    expected.replaceChildren(...run.forecast.map(([name, expected, was]) => element("tr", {},
+      element("th", { scope: "row" }, name), element("td", {}, expected), element("td", {}, was || element("span", { class: "aside" }, later)))));
   }
 
   showButtons(run) {
@@ -153,6 +167,8 @@ class RunPage {
   }
 
   build() {
+    this.charts = new Charts(this.path.split("/").at(-1));
+    this.answers = new Answers();
     const parts = {};
     const part = (name, made) => (parts[name] = made);
     const folded = (title, ...inside) => element("details", {}, element("summary", {}, title), ...inside);
@@ -170,28 +186,24 @@ class RunPage {
         part("closing", element("p", { class: "aside" }, "Closing this tab is fine. Training goes on.")))),
       part("messages", element("div")),
       part("facts", element("dl", { class: "facts" })),
+      part("forecast", element("section", { class: "forecast", hidden: true, "aria-label": "Expected and what it was" }, element("table", {},
+        element("thead", {}, element("tr", {}, element("td"), ...["Expected", "Was"].map((title) => element("th", { scope: "col" }, title)))),
+        part("expected", element("tbody"))))),
       part("curve", element("section", { class: "curve" },
         element("h2", {}, "How well it learns"),
+        part("kept", element("p", { class: "kept", hidden: true })),
         part("sentence", element("p", { class: "aside" })),
         part("waiting", element("p", { class: "empty" }, "The chart starts with the untrained model, then grows with every step.")),
-        part("chart", element("div", { class: "chart", "aria-hidden": "true" })),
-        folded("The same numbers as a table", element("div", { class: "scroll", tabindex: 0 }, element("table", {},
-          element("thead", {}, element("tr", {}, ...["Step", "Learning (loss)", "Unseen examples (loss)", "Tokens/s", "Memory (GiB)"]
-            .map((title) => element("th", { scope: "col" }, title)))),
-          part("numbers", element("tbody"))))))),
-      part("answers", element("section", { class: "answers" },
-        element("h2", {}, "Answers to examples it has not learned from"),
-        element("div", { class: "scroll samples", tabindex: 0 }, element("table", {},
-          element("thead", {}, element("tr", {}, ...["Question", "Your answer", "Before", "Now"]
-            .map((title) => element("th", { scope: "col" }, title)))),
-          part("samples", element("tbody")))))),
+        part("charts", this.charts.place),
+        part("table", folded("The same numbers as a table", element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Numbers" },
+          element("table", {}, element("thead", {}, part("head", element("tr"))), part("numbers", element("tbody")))))))),
+      this.answers.place,
       element("section", { class: "more" },
         part("story", folded("What happened", part("events", element("ol", { class: "story" })))),
         folded("Log", part("log", element("pre", { class: "log", tabindex: 0 }))),
         folded("Settings used", copyButton(() => parts.recipe.textContent), part("recipe", element("pre")))),
     );
     this.parts = parts;
-    this.chart = new LossChart(parts.chart);
   }
 }
 
@@ -199,15 +211,19 @@ function set(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+const shown = new WeakMap();
+
+/** Whether `value` is another than the one that `node` was last asked about. */
+function changed(node, value) {
+  const before = shown.get(node);
+  shown.set(node, JSON.stringify(value));
+  return before !== shown.get(node);
+}
+
 function failure({ message, hint, detail }) {
   return notice("error", message,
     hint ? element("span", {}, ` ${hint}`) : "",
     detail ? element("details", {}, element("summary", {}, "Details"), copyButton(() => detail), element("pre", {}, detail)) : "");
-}
-
-function sample({ question, expected, before, now }) {
-  const cell = (label, text) => element("td", { "data-label": label }, text || "–");
-  return element("tr", {}, cell("Question", question), cell("Your answer", expected), cell("Before", before), cell("Now", now));
 }
 
 function copyButton(text) {

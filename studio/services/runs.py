@@ -1,6 +1,7 @@
 """Runs: start one, watch it, stop it, list them."""
 
 import shutil
+from collections.abc import Iterator
 from collections.abc import Mapping as Choices
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from studio.store.datasets import opened
 from studio.store.tables import Adapter, Run, RunEvent, Sample
 
 LOG_TAIL_BYTES = 20_000
+METRICS = metrics.COLUMNS
 
 
 @dataclass(frozen=True)
@@ -254,6 +256,11 @@ def every(studio: Studio) -> list[Run]:
 def curve(studio: Studio, run_id: int, at_most: int = 1000) -> list[dict[str, Any]]:
     """The run's metric rows in order of step, thinned out to about `at_most`."""
     return metrics.read(studio.db, run_id, at_most)
+
+
+def all_metrics(studio: Studio, run_id: int) -> Iterator[dict[str, Any]]:
+    """Every metric row with all `METRICS`, in order of step."""
+    return metrics.every(studio.db, run_id)
 
 
 def samples(studio: Studio, run_id: int) -> list[Sample]:

@@ -1,6 +1,6 @@
 """Numbers and sample answers of a run, step by step. Written in batches, read in slices."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -12,6 +12,7 @@ from studio.store.db import Database
 from studio.store.tables import Metric, Sample
 
 COLUMNS = tuple(column.name for column in Metric.__table__.columns if column.name != "run_id")
+ROWS_AT_ONCE = 5000
 
 
 def write(session: Session, run_id: int, rows: Sequence[dict[str, Any]]) -> None:
@@ -59,6 +60,24 @@ def read(db: Database, run_id: int, at_most: int = 1000) -> list[dict[str, Any]]
             query = thin.union(everything.where(Metric.validation_loss.is_not(None)))
         rows = [dict(row._mapping) for row in session.execute(query)]
     return sorted(rows, key=lambda row: int(row["step"]))
+
+
+def every(db: Database, run_id: int) -> Iterator[dict[str, Any]]:
+    """All rows in order of step; read in slices, so that nobody waits for whoever takes them slowly."""
+    step = -1
+    while True:
+        slice_ = (
+            select(*(getattr(Metric, name) for name in COLUMNS))
+            .where(Metric.run_id == run_id, Metric.step > step)
+            .order_by(Metric.step)
+            .limit(ROWS_AT_ONCE)
+        )
+        with db.reading() as session:
+            rows = [dict(row._mapping) for row in session.execute(slice_)]
+        yield from rows
+        if len(rows) < ROWS_AT_ONCE:
+            return
+        step = rows[-1]["step"]
 
 
 def revision(db: Database, run_id: int) -> tuple[int, int, int]:

@@ -105,6 +105,8 @@ class Metric(Table):
     tokens_per_second: Mapped[float | None]
     memory_gib: Mapped[float | None]
     seconds: Mapped[float | None]  # since training began
+    token_accuracy: Mapped[float | None]  # 0 to 1: learned tokens predicted right, of the training batch
+    validation_accuracy: Mapped[float | None]  # the same, of the held-back rows
 
 
 class Checkpoint(Table):

@@ -3,15 +3,16 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, FastAPI, Query, Request
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.staticfiles import StaticFiles
 
 from studio.core.errors import DatabaseBusy, NotFound, StudioError
 from studio.services import exports, runs, storage
 from studio.services.context import Studio
 from studio.services.storage import Kind
-from studio.ui import present
+from studio.ui import charts, present
 from studio.ui.data_routes import data_router
+from studio.ui.present_run import run_page
 from studio.ui.theme import ASSETS, ASSETS_URL
 
 
@@ -37,13 +38,13 @@ def _router(studio: Studio) -> APIRouter:
 
     @router.get("/api/runs/{run}")
     def show_run(run: str, known: str = "") -> dict[str, Any]:
-        return present.run_page(studio, runs.parse_id(run), known)
+        return run_page(studio, runs.parse_id(run), known)
 
     @router.post("/api/runs/{run}/stop")
     def stop_run(run: str, discard: Annotated[bool, Body(embed=True)]) -> dict[str, Any]:
         run_id = runs.parse_id(run)
         runs.stop(studio, run_id, discard)
-        return present.run_page(studio, run_id)
+        return run_page(studio, run_id)
 
     @router.get("/api/storage")
     def show_storage(most: Annotated[int, Query(ge=1, le=100_000)] = 100) -> dict[str, Any]:
@@ -62,11 +63,11 @@ def _router(studio: Studio) -> APIRouter:
 
     @router.post("/api/runs/{run}/pause")
     def pause_run(run: str) -> dict[str, Any]:
-        return present.run_page(studio, runs.pause(studio, runs.parse_id(run)).id)
+        return run_page(studio, runs.pause(studio, runs.parse_id(run)).id)
 
     @router.post("/api/runs/{run}/resume")
     def resume_run(run: str) -> dict[str, Any]:
-        return present.run_page(studio, runs.resume(studio, runs.parse_id(run)).id)
+        return run_page(studio, runs.resume(studio, runs.parse_id(run)).id)
 
     @router.post("/api/runs/{run}/further")
     def train_further(run: str, key: Annotated[str, Body(embed=True, max_length=64)]) -> dict[str, Any]:
@@ -79,6 +80,14 @@ def _router(studio: Studio) -> APIRouter:
         path = exports.adapter_zip(studio, run_id)
         name = exports.file_name(runs.view(studio, run_id).run)
         return FileResponse(path, filename=name, media_type="application/zip")
+
+    @router.get("/download/run-{run}-metrics.csv")
+    def download_metrics(run: str) -> Response:
+        row = runs.view(studio, runs.parse_id(run)).run
+        lines = charts.as_csv(runs.METRICS, runs.all_metrics(studio, row.id))
+        name = exports.file_name(row).removesuffix(".zip") + "-metrics.csv"
+        headers = {"content-disposition": f'attachment; filename="{name}"'}
+        return StreamingResponse(lines, media_type="text/csv", headers=headers)
 
     return router
 
