@@ -3,8 +3,9 @@ import { showRun } from "./run.js";
 import { showModels } from "./models.js";
 import { showData } from "./data.js";
 import { showStorage } from "./storage.js";
+import { showForecast } from "./forecast.js";
 
-const starts = { "run-page": showRun, "models-page": showModels, "data-page": showData, "storage-page": showStorage };
+const starts = { "run-page": showRun, "models-page": showModels, "data-page": showData, "storage-page": showStorage, "forecast-panel": showForecast };
 const titles = { "/": "New model", "/run": "Run", "/models": "My models", "/chat": "Chat", "/data": "Data", "/storage": "Storage" };
 const started = new WeakSet();
 

@@ -21,9 +21,10 @@ MAY_KNOW = {
         "studio.core", "studio.settings", "studio.store", "studio.jobs", "studio.data", "studio.diagnostics",
     },
     "studio.ui": {"studio.core", "studio.settings", "studio.services"},
-    "studio.cli": {
+    "studio.commands": {
         "studio.core", "studio.settings", "studio.services", "studio.jobs", "studio.store", "studio.data", "studio.ui",
     },
+    "studio.cli": {"studio.core", "studio.commands"},
     "studio.__main__": {"studio.cli"},
     "workers": {"studio.core", "studio.settings", "studio.store", "studio.data", "studio.diagnostics"},
 }  # fmt: skip

@@ -8,21 +8,22 @@ import os
 import subprocess
 import sys
 import threading
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from studio.core.errors import StudioError
 from studio.store.home import Home
 
 State = Literal["running", "done", "failed", "never"]
-_HELPER = ["workers.lengths", "--answer"]
+Helper = Literal["workers.lengths", "workers.forecast"]  # modules that answer questions with --answer
 
 
 class Errands:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._sent: dict[str, subprocess.Popen[bytes]] = {}
-        self._helper: subprocess.Popen[str] | None = None
-        self._sending, self._asking = threading.Lock(), threading.Lock()
+        self._helpers: dict[Helper, subprocess.Popen[str]] = {}
+        self._sending = threading.Lock()
+        self._asking: dict[Helper, threading.Lock] = {name: threading.Lock() for name in get_args(Helper)}
 
     def send(self, name: str, module: str, *arguments: str) -> None:
         """Start `python -m module arguments`, unless an errand of this name is under way."""
@@ -46,39 +47,44 @@ class Errands:
             self._sent.pop(name, None)
         return "running" if code is None else "failed" if code else "done"
 
-    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        """One question to the process that knows tokenizers. It is started at the first question and ends when idle.
+    def ask(self, question: dict[str, Any], helper: Helper = "workers.lengths") -> dict[str, Any]:
+        """One question to a process that knows what this one must not load: tokenizers, or models.
 
-        Raises StudioError if it does not answer, or answers with an error.
+        It is started at the first question and ends when idle. Raises StudioError if it does not answer, or answers
+        with an error.
         """
-        with self._asking:
+        with self._asking[helper]:
             for _ in range(2):  # it may have gone home between two questions
                 try:
-                    if (said := self._said(json.dumps(question))) is not None:
+                    if (said := self._said(helper, json.dumps(question))) is not None:
                         break
                 except BrokenPipeError:
                     continue
             else:
-                raise StudioError(
-                    "The examples could not be shown.", "logs/errands.log in the studio's folder says why."
-                )
+                raise StudioError("The studio's helper does not answer.", "logs/errands.log in its folder says why.")
         answer: dict[str, Any] = json.loads(said)
         if "error" in answer:
             raise StudioError(answer["error"])
         return answer
 
-    def _said(self, line: str) -> str | None:
-        if self._helper is None or self._helper.poll() is not None:
+    def is_up(self, helper: Helper) -> bool:
+        """Whether a question would be answered without starting a process first."""
+        process = self._helpers.get(helper)
+        return process is not None and process.poll() is None
+
+    def _said(self, helper: Helper, line: str) -> str | None:
+        if not self.is_up(helper):
             with (self._home.logs / "errands.log").open("ab") as log:
-                self._helper = subprocess.Popen(
-                    [*_command(_HELPER[0]), *_HELPER[1:], *_tether()],
+                self._helpers[helper] = subprocess.Popen(
+                    [*_command(helper), "--answer", *_tether()],
                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
                     env=os.environ | self._home.environment,
                 )  # fmt: skip
-        assert self._helper.stdin is not None and self._helper.stdout is not None
-        self._helper.stdin.write(line + "\n")
-        self._helper.stdin.flush()
-        return self._helper.stdout.readline() or None
+        process = self._helpers[helper]
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+        return process.stdout.readline() or None
 
 
 def _command(module: str) -> list[str]:

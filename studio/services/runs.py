@@ -12,7 +12,7 @@ from studio.core.mapping import Mapping
 from studio.core.recipe import Recipe
 from studio.core.run_state import ENDED, RunStatus, Wish
 from studio.data.split import validation_count
-from studio.services import base_models, datasets, hold_back, lengths, report
+from studio.services import base_models, datasets, forecast, hold_back, lengths, report
 from studio.services.context import Studio
 from studio.store import adapters, checkpoints, metrics, runs
 from studio.store.datasets import get as get_dataset
@@ -102,6 +102,7 @@ def start_on(
         base_id=base_id,
     )
     studio.doorbell.ring(run.id)
+    forecast.note(studio, run)
     return run
 
 
@@ -208,10 +209,11 @@ def train_further(studio: Studio, run_id: int, epochs: float | None = None, requ
         recipe=build(chosen, parent.data["rows"], base_models.parameters(studio, parent.base_id)).model_dump(),
         dataset_id=parent.dataset_id,
         dataset_version=parent.dataset_version,
-        data=parent.data,
+        data={name: value for name, value in parent.data.items() if name != "forecast"},
         base_id=parent.base_id,
         parent_id=run_id,
     )
+    forecast.note(studio, run)
     return _rung(studio, run.id)
 
 

@@ -96,6 +96,11 @@ class Home:
         return self.path / "deleted"
 
     @property
+    def probes(self) -> Path:
+        """How fast short trials were, for forecasts."""
+        return self.path / "probes.json"
+
+    @property
     def engine_url(self) -> Path:
         """Holds the address of the running studio's engine."""
         return self.path / "engine.url"

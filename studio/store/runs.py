@@ -189,6 +189,13 @@ def ask(db: Database, run_id: int, wish: Wish) -> bool:
         return session.connection().execute(asked).rowcount == 1
 
 
+def add_to_data(db: Database, run_id: int, **more: Any) -> None:
+    with db.writing() as session:
+        run = session.get(Run, run_id)
+        if run is not None:
+            run.data = run.data | more
+
+
 def events(db: Database, run_id: int) -> list[RunEvent]:
     with db.reading() as session:
         return list(session.scalars(select(RunEvent).where(RunEvent.run_id == run_id).order_by(RunEvent.id)))

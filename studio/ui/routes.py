@@ -12,6 +12,7 @@ from studio.services.context import Studio
 from studio.services.storage import Kind
 from studio.ui import charts, present
 from studio.ui.data_routes import data_router
+from studio.ui.forecast_routes import forecast_router
 from studio.ui.present_run import run_page
 from studio.ui.theme import ASSETS, ASSETS_URL
 
@@ -20,6 +21,7 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
     """Register all of them on `app`; before Gradio is mounted at “/”, which takes whatever is left."""
     app.include_router(_router(studio))
     app.include_router(data_router(studio))
+    app.include_router(forecast_router(studio))
     app.mount(ASSETS_URL, _Assets(directory=ASSETS), name="studio-assets")
     app.add_exception_handler(StudioError, _in_words)
 

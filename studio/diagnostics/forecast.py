@@ -1,0 +1,317 @@
+"""From what `workers.forecast` counts of a model to memory, minutes, and what to change. Pure functions, no torch.
+
+Bytes inside, GiB (2^30) at the edge. Each constant says where it comes from; `benchmarks/forecast` measures how far the
+whole is off.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from math import ceil, exp, log, sqrt
+from typing import Any, Literal
+
+from studio.core.recipe import Recipe
+
+GIB = 1 << 30
+Fits = Literal["fits", "tight", "wont_fit"]
+CARDS_GIB = (8, 12, 16, 24, 32, 40, 48, 80, 96, 141, 192)  # graphics cards that are sold
+TIGHT_SHARE = 0.9  # of the memory that is free now: above it other programs, or a longer row, may be too much
+MOST_SHARE = 0.95  # of all memory: the system itself needs the rest
+NF4_BLOCK, NF4_GROUP = 64, 256  # bitsandbytes: weights that share a constant; constants that share a second one
+LAYER_TABLES = 16 * 4 + 256 * 4  # bytes of code tables that each quantized layer has for itself
+FP32 = 4  # adapters learn in float32, see `workers.methods`
+# bytes of optimizer state for each trainable number, by a word in the optimizer's name; AdamW keeps two moments
+OPTIMIZER_BYTES = (("8-bit", 2.0), ("adafactor", 0.1), ("muon", 4.0), ("", 8.0))
+AUTO_MARGIN = 1.5
+CUDA_CONTEXT_GIB = 0.6
+PROCESSOR_EXTRA_GIB = 0.35  # what a training process takes beside libraries and tensors: tokenizer, kernels' scratch
+# what an architecture that cannot be traced keeps of a token in a layer, in numbers of its width (arXiv:2205.05198)
+USUAL_KEPT, USUAL_CHECKPOINTED = 17.0, 1.0
+WHOLE_LOGITS = 14  # bytes of each logit: 16 bit, float32, log-softmax and gradient at once
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is counted of a model with an adapter; see `workers.forecast.facts`."""
+
+    parameters: int
+    trainable_parameters: int
+    extra_parameters: int  # that the adapter adds, learning or not
+    linear_parameters: int  # of matrices that can be held in 4 or 8 bit
+    linear_rows: int
+    linear_layers: int
+    adapter_bytes: int
+    vocabulary: int
+    hidden: int
+    layers: int
+    context: int
+    head_block: int  # logits held at once; 0: all of them
+    attention: str
+    step: dict[str, Any]
+    picture: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Machine:
+    device: str
+    device_name: str
+    memory_gib: float
+    free_gib: float
+    compute_dtype: str
+    bits: dict[str, str]  # "4", "8", "16" -> why not; empty if it works
+    framework_gib: float
+
+    @property
+    def dtype_bytes(self) -> int:
+        return 4 if self.compute_dtype == "float32" else 2
+
+    def bits_for(self, wanted: int) -> int:
+        """What the trainer will really hold the base model in."""
+        return 16 if self.bits.get(str(wanted)) else wanted
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What goes through the model at once, at worst."""
+
+    rows: int
+    longest: int  # tokens, padding included
+
+    @property
+    def tokens(self) -> int:
+        return self.rows * self.longest
+
+
+@dataclass(frozen=True)
+class Memory:
+    """GiB by part, at the worst moment of a run."""
+
+    weights: float
+    quantization_constants: float
+    adapters: float
+    gradients: float
+    optimizer: float
+    activations: float
+    logits: float
+    other: float
+
+    @property
+    def total(self) -> float:
+        return sum(asdict(self).values())
+
+    def as_dict(self) -> dict[str, float]:
+        return {name: round(value, 4) for name, value in (asdict(self) | {"total": self.total}).items()}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds, and between which they will lie in two runs of three."""
+
+    seconds: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Past:
+    """A run of this machine that has ended, or a probe."""
+
+    base_id: str
+    bits: int
+    checkpointing: bool
+    work: float  # of one step, see `work`
+    seconds_per_step: float
+    overhead: float  # seconds of the training phase for each second of steps: checks and sample answers
+    around: float  # seconds before and after it: loading, checking, saving
+
+
+@dataclass(frozen=True)
+class Change:
+    field: str
+    old: Any
+    new: Any
+    cost: str
+
+
+# memory
+
+
+def memory(facts: Facts, recipe: Recipe, machine: Machine, batch: Batch, checkpointing: bool) -> Memory:
+    quantized = facts.linear_parameters if machine.bits_for(recipe.bits) < 16 else 0
+    own = max(0, facts.trainable_parameters - facts.extra_parameters)  # of the base's own weights, in float32 to learn
+    packed = quantized * machine.bits_for(recipe.bits) / 8
+    weights = packed + (facts.parameters - quantized - own) * machine.dtype_bytes
+    learning = facts.trainable_parameters
+    return Memory(
+        weights=weights / GIB,
+        quantization_constants=_constants(facts, machine.bits_for(recipe.bits), recipe.double_quantization) / GIB,
+        adapters=FP32 * (own + facts.extra_parameters) / GIB,
+        gradients=FP32 * learning / GIB,
+        optimizer=_optimizer_bytes(recipe) * learning / GIB,
+        activations=_activations(facts, machine, batch, checkpointing) / GIB,
+        logits=_logits(facts, batch) / GIB,
+        other=CUDA_CONTEXT_GIB if machine.device == "cuda" else machine.framework_gib + PROCESSOR_EXTRA_GIB,
+    )
+
+
+def checkpoints(facts: Facts, recipe: Recipe, machine: Machine, batch: Batch) -> bool:
+    """Whether activations will be computed again instead of kept: as the recipe says, or by memory if it does not."""
+    wanted = recipe.gradient_checkpointing
+    if wanted == "auto":  # as `workers.activations` decides it, once the model is loaded
+        kept = memory(facts, recipe, machine, batch, False)
+        return AUTO_MARGIN * kept.activations > machine.free_gib - (kept.total - kept.activations - kept.logits)
+    return wanted == "on"
+
+
+def fits(needed: Memory, machine: Machine) -> Fits:
+    if needed.total > MOST_SHARE * machine.memory_gib:
+        return "wont_fit"
+    return "tight" if needed.total > TIGHT_SHARE * machine.free_gib else "fits"
+
+
+def _constants(facts: Facts, bits: int, double: bool) -> float:
+    if bits == 4:  # one float32 a block; doubly quantized one byte, and a float32 for each group of these
+        per_block = 1 + 4 / NF4_GROUP if double else 4
+        return facts.linear_parameters / NF4_BLOCK * per_block + facts.linear_layers * LAYER_TABLES
+    return 4 * facts.linear_rows if bits == 8 else 0.0  # one float32 scale for each row
+
+
+def _optimizer_bytes(recipe: Recipe) -> float:
+    return next(size for word, size in OPTIMIZER_BYTES if word in recipe.optimizer)
+
+
+def _activations(facts: Facts, machine: Machine, batch: Batch, checkpointing: bool) -> float:
+    traced = facts.step["on" if checkpointing else "off"]
+    if traced is None:
+        kept = facts.layers * facts.hidden * (USUAL_CHECKPOINTED if checkpointing else USUAL_KEPT)
+        a_layer = facts.hidden * USUAL_KEPT if checkpointing else 0
+        return batch.tokens * (kept + a_layer) * machine.dtype_bytes
+    # traced in 16 bit over one row; what is held grows with the tokens
+    return max(traced.values()) / facts.step["tokens"] * batch.tokens * machine.dtype_bytes / 2
+
+
+def _logits(facts: Facts, batch: Batch) -> float:
+    if not facts.head_block:
+        return float(batch.tokens * facts.vocabulary * WHOLE_LOGITS)
+    rows = min(batch.tokens, max(1, facts.head_block // facts.vocabulary))
+    learned = 2 * batch.tokens * facts.hidden * 2  # the hidden states that are learned from, and their gradient
+    return float(rows * facts.vocabulary * (FP32 + 2) + learned)
+
+
+# time
+
+
+def work(facts: Facts, trainable: int, tokens: float, length: float, checkpointing: bool) -> float:
+    """Floating-point operations of a step over `tokens`, in rows of `length`, about.
+
+    Two for each weight and token forward, two more for the gradient that passes through it, two more for its own
+    gradient where it learns; a checkpointed layer is computed once more. Only learned positions reach the head.
+    """
+    passes = 6 if checkpointing else 4
+    matrices = passes * facts.linear_parameters + 6 * trainable + 4 * facts.hidden * facts.vocabulary / 2
+    attention = (passes + 2) * facts.layers * facts.hidden * length
+    return tokens * (matrices + attention)
+
+
+def seconds_per_step(wanted: Past, pasts: Sequence[Past]) -> Estimate | None:
+    """Learned from past runs, the more alike the more they count. `wanted` has everything but the seconds.
+
+    A step of twice the work takes a little less than twice as long, because part of it does not grow.
+    """
+    known = [(_distance(wanted, past), past) for past in pasts if past.work > 0 and past.seconds_per_step > 0]
+    if not known:
+        return None
+    weights = [1 / (0.1 + distance) ** 2 for distance, _ in known]
+    guesses = [log(past.seconds_per_step) + 0.9 * log(wanted.work / past.work) for _, past in known]
+    middle = sum(w * g for w, g in zip(weights, guesses, strict=True)) / sum(weights)
+    spread = sum(w * (g - middle) ** 2 for w, g in zip(weights, guesses, strict=True)) / sum(weights)
+    nearest = min(distance for distance, _ in known)
+    error = sqrt(0.12**2 + spread + (0.3 * nearest) ** 2)
+    return Estimate(exp(middle), exp(middle - error), exp(middle + error))
+
+
+def seconds(steps: int, step: Estimate, pasts: Sequence[Past], base_id: str) -> Estimate:
+    """Of the whole run, from loading to the saved adapter."""
+    alike = [past for past in pasts if past.base_id == base_id] or list(pasts)
+    overhead, around = _median([p.overhead for p in alike]), _median([p.around for p in alike])
+    return Estimate(*(around + steps * overhead * value for value in (step.seconds, step.low, step.high)))
+
+
+def _distance(wanted: Past, past: Past) -> float:
+    return (
+        abs(log(wanted.work / past.work)) / 2
+        + 1.5 * (wanted.base_id != past.base_id)
+        + 0.7 * (wanted.bits != past.bits)
+        + 0.4 * (wanted.checkpointing != past.checkpointing)
+    )
+
+
+def _median(values: Sequence[float]) -> float:
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2] if ordered else 0.0
+
+
+# what to change
+
+
+def make_it_fit(
+    facts: Facts, recipe: Recipe, machine: Machine, batch: Batch, share_longer: dict[int, float] | None = None
+) -> list[Change]:
+    """The gentlest changes after which it fits, or after which it needs least; none if it fits as it is.
+
+    `share_longer`: length -> share of examples that would be cut there, where it is known.
+    """
+    changes: list[Change] = []
+    for change, lighter, smaller in _lighter(recipe, machine, batch, share_longer or {}):
+        before = memory(facts, recipe, machine, batch, checkpoints(facts, recipe, machine, batch))
+        if fits(before, machine) == "fits":
+            break
+        if facts.attention == "eager" and smaller.longest != batch.longest:
+            continue  # this attention was counted at one length only
+        after = memory(facts, lighter, machine, smaller, checkpoints(facts, lighter, machine, smaller))
+        if after.total < 0.98 * before.total:
+            changes = [c for c in changes if c.field != change.field] + [_joined(changes, change)]
+            recipe, batch = lighter, smaller
+    return changes
+
+
+def _lighter(
+    recipe: Recipe, machine: Machine, batch: Batch, share_longer: dict[int, float]
+) -> Iterator[tuple[Change, Recipe, Batch]]:
+    """One change after the other, each on top of those before; the gentlest first."""
+    if recipe.gradient_checkpointing == "off":
+        recipe = recipe.model_copy(update={"gradient_checkpointing": "on"})
+        cost = "Each step takes about a third longer; the result is the same."
+        yield Change("gradient_checkpointing", "off", "on", cost), recipe, batch
+    while recipe.batch_size > 1:
+        size = recipe.batch_size // 2
+        accumulation = recipe.gradient_accumulation * ceil(recipe.batch_size / size)
+        cost = f"{accumulation} such batches make one step, so it learns as before, a little slower."
+        change = Change("batch_size", recipe.batch_size, size, cost)
+        recipe = recipe.model_copy(update={"batch_size": size, "gradient_accumulation": accumulation})
+        batch = Batch(min(batch.rows, size), batch.longest)
+        yield change, recipe, batch
+    for bits in (8, 4):
+        if bits < machine.bits_for(recipe.bits) and machine.bits_for(bits) == bits:
+            cost = "The base model is held a little less exactly; answers are nearly as good."
+            change = Change("bits", recipe.bits, bits, cost)
+            recipe = recipe.model_copy(update={"bits": bits})
+            yield change, recipe, batch
+    while batch.longest > 128:
+        length = 2 ** ceil(log(batch.longest, 2) - 1)
+        cut = share_longer.get(length)
+        cost = "Longer examples are cut at the end" + ("." if cut is None else f": {cut:.0%} of them.")
+        change = Change("max_length", recipe.max_length, length, cost)
+        recipe = recipe.model_copy(update={"max_length": length})
+        batch = Batch(batch.rows, length)
+        yield change, recipe, batch
+
+
+def _joined(changes: list[Change], change: Change) -> Change:
+    """Two changes of the same setting as one."""
+    first = next((c for c in changes if c.field == change.field), change)
+    return Change(change.field, first.old, change.new, change.cost)
+
+
+def card_for(needed_gib: float) -> int | None:
+    """The smallest graphics card, in GB as they are sold, that holds so much."""
+    return next((card for card in CARDS_GIB if needed_gib <= TIGHT_SHARE * card), None)

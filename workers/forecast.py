@@ -1,0 +1,391 @@
+"""Count a base model with its adapter, and what a training step on it holds, without its weights. By hand:
+
+    python -m workers.forecast --model FOLDER_OR_CONFIG.json [--set rank=8 …]
+    python -m workers.forecast --answer                 answer questions, one JSON object a line
+
+The model is built from its configuration on torch's meta device, where tensors have shapes and no numbers. The adapter
+is attached by the very function the trainer uses, so PEFT itself counts every method. A step is then run on it, and the
+sizes of all tensors that are alive at the same time are added up. Nothing of real weight is allocated.
+"""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import argparse
+import json
+import select
+import signal
+import sys
+import warnings
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from peft import PeftModel
+from peft.utils import get_peft_model_state_dict
+from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.masking_utils import AttentionMaskInterface
+from transformers.utils import logging as transformers_logging
+
+from studio.core.choices import build, parse_settings
+from studio.core.errors import ModelError, StudioError
+from studio.core.lifeline import end_with_parent
+from studio.core.recipe import Recipe
+from workers import lora, methods
+from workers.loss import _RESCALING, BLOCK_ELEMENTS
+from workers.model import attention_for
+from workers.probe import GIB, probe
+
+IDLE_SECONDS = 600  # after which a process that answers ends
+TRACED_TOKENS = 4096  # of the step that is traced; what it holds grows in proportion to them
+_FUSED = "studio-traced"  # transformers' name of the attention below
+_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
+_FRAMEWORK_BYTES = psutil.Process().memory_info().rss  # of libraries alone: nothing has been done yet
+
+
+def facts(config: PreTrainedConfig, recipe: Recipe, longest: int) -> dict[str, Any]:
+    """All that can be known of training `recipe` on a model before its weights are here.
+
+    `longest` is the longest row in tokens; it decides which attention the trainer takes.
+    Raises ModelError or RecipeError.
+    """
+    attention = attention_for(longest, probe())
+    with torch.device("meta"):
+        model = _bare(config, attention)
+        head, parts = model.get_output_embeddings(), list(_parts(model))
+        base = sum(p.numel() for p in model.parameters())
+        linear = [m for m in model.modules() if isinstance(m, nn.Linear) and m is not head]
+        adapted = methods.attach(model, recipe, "base")
+        return {
+            "parameters": base,
+            "trainable_parameters": methods.trainable_parameters(adapted),
+            "extra_parameters": sum(p.numel() for p in adapted.parameters()) - base,
+            "linear_parameters": sum(m.weight.numel() for m in linear),
+            "linear_rows": sum(m.out_features for m in linear),
+            "linear_layers": len(linear),
+            "adapter_bytes": _adapter_bytes(adapted),
+            "vocabulary": head.weight.shape[0],
+            "hidden": head.weight.shape[1],
+            "layers": config.get_text_config().num_hidden_layers,
+            "context": getattr(config.get_text_config(), "max_position_embeddings", None) or 0,
+            "head_block": BLOCK_ELEMENTS if _head_alone(model) else 0,
+            "attention": attention,
+            "step": _step(config, recipe, attention, longest),
+            "picture": _picture(adapted, parts),
+        }
+
+
+def machine() -> dict[str, Any]:
+    """What training may use here, and what the libraries alone take of it."""
+    found = probe()
+    if found.device == "cuda":
+        free, total = torch.cuda.mem_get_info()
+    else:
+        free, total = psutil.virtual_memory().available, psutil.virtual_memory().total
+        limit = _LIMIT.read_text(encoding="utf-8").strip() if _LIMIT.is_file() else "max"
+        if limit != "max":
+            free, total = min(free, int(limit)), min(total, int(limit))
+    return {
+        "device": found.device,
+        "device_name": found.device_name,
+        "memory_gib": total / GIB,
+        "free_gib": free / GIB,
+        "compute_dtype": found.compute_dtype,
+        "bits": {str(bits): reason for bits, reason in found.bits.items()},
+        "framework_gib": _FRAMEWORK_BYTES / GIB,
+    }
+
+
+def configuration(source: Path | dict[str, Any]) -> PreTrainedConfig:
+    """Raises ModelError if transformers does not know such a model."""
+    try:
+        if isinstance(source, dict):
+            return AutoConfig.for_model(**source)
+        return AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=True)
+    except (ValueError, KeyError, OSError, TypeError) as error:
+        raise ModelError(
+            f"The base model's configuration cannot be read ({str(error).splitlines()[0][:160]}).",
+            "Choose another base model.",
+        ) from error
+
+
+def _bare(config: PreTrainedConfig, attention: str) -> PreTrainedModel:
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(
+            config,
+            dtype=torch.bfloat16,
+            attn_implementation="eager" if attention == "eager" else _FUSED,
+            trust_remote_code=False,
+        )
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ModelError(
+            f"The studio cannot train a model of the kind “{config.model_type}”.", "Choose another base model."
+        ) from error
+    return model
+
+
+# counting
+
+
+def _parts(model: PreTrainedModel) -> Iterator[tuple[str, nn.Module]]:
+    """Every module that holds parameters of its own."""
+    for name, module in model.named_modules():
+        if any(True for _ in module.parameters(recurse=False)):
+            yield name, module
+
+
+def _picture(adapted: PeftModel, parts: list[tuple[str, nn.Module]]) -> dict[str, Any]:
+    """What one transformer block looks like, and what of it learns.
+
+    `block`: modules of the first block in order; `outside`: those that are in none; `shared`: trainable parameters that
+    belong to no module of the base model.
+    """
+    learning = dict.fromkeys((name for name, _ in parts), 0)
+    shared = 0
+    for name, parameter in adapted.named_parameters():
+        if parameter.requires_grad:
+            plain = name.replace("base_model.model.", "", 1)
+            owner = max((n for n in learning if plain.startswith(n + ".")), key=len, default=None)
+            if owner is None:
+                shared += parameter.numel()
+            else:
+                learning[owner] += parameter.numel()
+    first = next((n.split(".0.", 1)[0] + ".0." for n, _ in parts if ".0." in n), "-")
+    blocks = first.removesuffix("0.")
+    described = [(name, _described(name.removeprefix(first), module, learning[name])) for name, module in parts]
+    return {
+        "block": [d for name, d in described if name.startswith(first)],
+        "outside": [d for name, d in described if not name.startswith(blocks)],
+        "learning_in_blocks": sum(n for name, n in learning.items() if name.startswith(blocks)),
+        "shared": shared,
+    }
+
+
+def _described(name: str, module: nn.Module, learning: int) -> dict[str, Any]:
+    weight = module.weight if isinstance(getattr(module, "weight", None), Tensor) else None
+    sizes = list(weight.shape) if weight is not None else []
+    matrix = isinstance(module, nn.Linear)
+    return {
+        "name": name,
+        "kind": "linear" if matrix else "embedding" if isinstance(module, nn.Embedding) else "other",
+        "in": module.in_features if matrix else sizes[0] if sizes else 0,
+        "out": module.out_features if matrix else sizes[-1] if sizes else 0,
+        "parameters": sum(p.numel() for p in module.parameters(recurse=False)),
+        "trainable": learning,
+    }
+
+
+def _adapter_bytes(adapted: PeftModel) -> int:
+    return sum(t.nbytes for t in get_peft_model_state_dict(adapted, save_embedding_layers=False).values())
+
+
+def _head_alone(model: PreTrainedModel) -> bool:
+    """Whether `workers.loss` will apply the head to learned positions only; there it is tried besides."""
+    head = model.get_output_embeddings()
+    plain = isinstance(head, nn.Linear) and head.bias is None
+    return plain and all(getattr(model.config, name, None) in (None, 1, 1.0) for name in _RESCALING)
+
+
+# tracing
+
+
+class _Ledger(TorchDispatchMode):
+    """Adds up the bytes of tensors that are alive, those of `owned` apart."""
+
+    def __init__(self, owned: nn.Module) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._known = {t.untyped_storage()._cdata for t in (*owned.parameters(), *owned.buffers())}
+        self._alive: dict[int, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, Tensor):
+                self._see(tensor.untyped_storage())
+        return made
+
+    def _see(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata
+        if key in self._known or key in self._alive:
+            return
+        self._alive[key] = storage.nbytes()
+        self.now += storage.nbytes()
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._forget, key)
+
+    def _forget(self, key: int) -> None:
+        self.now -= self._alive.pop(key, 0)
+
+
+class _FusedAttention(torch.autograd.Function):
+    """What torch's fused attention keeps for its backward pass: inputs, output, and one number for each query."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        output = torch.empty_like(query)
+        ctx.save_for_backward(query, key, value, output, query.new_empty(query.shape[:-1], dtype=torch.float32))
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, value, _, _ = ctx.saved_tensors
+        return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
+
+
+def _attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> tuple[Tensor, None]:
+    output: Tensor = _FusedAttention.apply(query, key, value)  # type: ignore[no-untyped-call]
+    return output.transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(_FUSED, _attend)
+AttentionMaskInterface.register(_FUSED, lambda *_, **__: None)
+
+
+def _step(config: PreTrainedConfig, recipe: Recipe, attention: str, longest: int) -> dict[str, Any]:
+    """Bytes that a step over one row of `tokens` holds, without and with gradient checkpointing.
+
+    `kept` for the backward pass, `peak` at the worst moment of both passes, gradients of the adapter apart; None where
+    a model cannot be run without numbers. `fast`: whether `workers.lora` takes over the adapter's layers.
+    """
+    tokens = longest if attention == "eager" else TRACED_TOKENS
+    layers = config.get_text_config().num_hidden_layers
+    found: dict[str, Any] = {"tokens": tokens}
+    for name, checkpointing in (("off", False), ("on", True)):
+        # where the last layers alone learn, all are needed to see what the others keep: nothing
+        sizes = (layers, layers) if recipe.method == "layers" or layers < 3 else (2, 3)
+        shallow = [_adapted(config, recipe, attention, n) for n in sizes]
+        fast = recipe.bits != 8 and all(lora.speed_up(model) for model in shallow)
+        found["fast"] = fast
+        try:
+            two, three = (_traced(model, tokens, fast, checkpointing) for model in shallow)
+        except (RuntimeError, NotImplementedError, ValueError):
+            found[name] = None
+            continue
+        # otherwise all layers are alike: each further one adds as much as the third
+        found[name] = {part: two[part] + (layers - sizes[0]) * (three[part] - two[part]) for part in two}
+    return found
+
+
+def _adapted(config: PreTrainedConfig, recipe: Recipe, attention: str, layers: int) -> PeftModel:
+    """The model with its adapter and only so many layers."""
+    shallow = deepcopy(config)
+    text = shallow.get_text_config()
+    for name, value in list(vars(text).items()):
+        if isinstance(value, list) and len(value) == text.num_hidden_layers:  # one entry for each layer
+            setattr(text, name, value[:layers])
+    text.num_hidden_layers = layers
+    return methods.attach(_bare(shallow, attention), recipe, "base")
+
+
+def _traced(adapted: PeftModel, tokens: int, fast: bool, checkpointing: bool) -> dict[str, int]:
+    model = adapted.get_base_model()
+    model.train()
+    # autocast does nothing on the meta device, so an adapter that needs it is traced on pretended processor tensors
+    pretended = nullcontext() if fast else FakeTensorMode()
+    with pretended, _checkpointing(model, checkpointing):
+        if not fast:
+            _pretend(adapted)
+        ids = torch.zeros(1, tokens, dtype=torch.long)
+        # on the meta device only a mask of four dimensions is not looked into
+        mask = torch.zeros(1, 1, tokens, tokens, dtype=torch.bfloat16) if fast else None
+        ledger = _Ledger(adapted)
+        with ledger, torch.autocast("cpu", torch.bfloat16, enabled=not fast):
+            hidden = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+            kept = ledger.now
+            hidden.backward(torch.empty_like(hidden))
+    learned = sum(p.grad.nbytes for p in adapted.parameters() if p.grad is not None)
+    adapted.zero_grad(set_to_none=True)
+    return {"kept": kept, "peak": ledger.peak - learned}
+
+
+def _pretend(adapted: PeftModel) -> None:
+    """Put tensors that only pretend to be the processor's in the place of those of the meta device."""
+    made: dict[int, Tensor] = {}  # what was shared stays shared
+    for module in adapted.modules():
+        for store in (module._parameters, module._buffers):
+            for name, tensor in store.items():
+                if tensor is None:
+                    continue
+                if id(tensor) not in made:
+                    empty = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
+                    learns = tensor.requires_grad
+                    made[id(tensor)] = nn.Parameter(empty, learns) if isinstance(tensor, nn.Parameter) else empty
+                store[name] = made[id(tensor)]
+
+
+@contextmanager
+def _checkpointing(model: Any, wanted: bool) -> Iterator[None]:
+    if not wanted:
+        yield
+        return
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    try:
+        yield
+    finally:
+        model.gradient_checkpointing_disable()
+
+
+# answering
+
+
+def answered(asked: dict[str, Any]) -> dict[str, Any]:
+    """The answer to {"config": {…} or "folder": path, "recipe": {…}, "longest": tokens}, or to {"machine": true}."""
+    if asked.get("machine"):
+        return {"machine": machine()}
+    source = asked.get("config") or Path(asked["folder"])
+    return {"facts": facts(configuration(source), Recipe.model_validate(asked["recipe"]), int(asked["longest"]))}
+
+
+def answer() -> None:
+    """One line in, one line out, until nobody asks any more."""
+    while select.select([sys.stdin], [], [], IDLE_SECONDS)[0] and (line := sys.stdin.readline()):
+        try:
+            said = answered(json.loads(line))
+        except Exception as error:
+            in_words = isinstance(error, StudioError)
+            told = str(error) if in_words else f"This cannot be reckoned before training ({type(error).__name__})."
+            said = {"error": told}
+            if not in_words:
+                print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        print(json.dumps(said), flush=True)
+
+
+def main(given: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m workers.forecast", description="Reckon before training.")
+    parser.add_argument("--model", type=Path, help="folder of a base model, or its config.json")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting of the recipe")
+    parser.add_argument("--answer", action="store_true", help="answer questions on stdin")
+    parser.add_argument("--parent", type=int, help="end when this process is not the parent any more")
+    options = parser.parse_args(given)
+    if options.answer == bool(options.model):
+        parser.error("give --model, or --answer")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    warnings.simplefilter("ignore")
+    transformers_logging.set_verbosity_error()
+    if options.parent:
+        end_with_parent(options.parent)
+    if options.answer:
+        answer()
+        return 0
+    try:
+        recipe = build(parse_settings(options.set), rows=1000, parameters=1_000_000_000)
+        print(json.dumps(facts(configuration(options.model), recipe, recipe.max_length), indent=2))
+    except StudioError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
