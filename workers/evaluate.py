@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase, StoppingCriteria, StoppingCrit
 
 from studio.core.conversation import Conversation
 from workers.batches import collate
-from workers.tokens import Row, prompt_of
+from workers.tokens import Row, as_question, prompt_of
 
 SAMPLES = 3
 ANSWER_TOKENS = 48
@@ -78,9 +78,9 @@ def _batches(rows: Sequence[Row]) -> Iterator[list[Row]]:
 
 
 def sample_questions(tokenizer: PreTrainedTokenizerBase, held_back: Sequence[Conversation]) -> list[Conversation]:
-    """The first few held-back examples whose questions differ and are not too long to read."""
+    """The first few held-back examples whose questions differ and are not too long to read; of texts, openings."""
     chosen: dict[str, Conversation] = {}
-    for conversation in held_back:
+    for conversation in (as_question(tokenizer, c) for c in held_back):
         if len(chosen) == SAMPLES:
             break
         if len(tokenizer(prompt_of(tokenizer, conversation), add_special_tokens=False)["input_ids"]) <= PROMPT_TOKENS:

@@ -25,7 +25,7 @@ from studio.core.errors import StudioError
 from studio.core.lifeline import end_with_parent
 from studio.store import examples
 from studio.store.base_models import tokenizer_fingerprint
-from workers.tokens import IGNORE, Marked, load_tokenizer, mark, marked
+from workers.tokens import IGNORE, Marked, load_tokenizer, marked
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -56,7 +56,7 @@ def _lengths(
     """(state's number, tokens, tokens to learn, place of the first one); of several texts the longest."""
     numbers = {id(conversation): number for number, conversation in batch}
     found: dict[int, tuple[int, int, int]] = {}
-    for whole in _all_marked(tokenizer, [conversation for _, conversation in batch]):
+    for whole in marked(tokenizer, [conversation for _, conversation in batch]):
         number = numbers[id(whole.conversation)]
         tokens, learned, first = found.get(number, (0, 0, len(whole.ids)))
         begins = next((i for i, label in enumerate(whole.labels) if label != IGNORE), len(whole.ids))
@@ -64,20 +64,11 @@ def _lengths(
     return [(number, *length) for number, length in found.items()]
 
 
-def _all_marked(tokenizer: "PreTrainedTokenizerBase", conversations: list[Conversation]) -> Iterable[Marked]:
-    yield from marked(tokenizer, [c for c in conversations if c.messages])
-    plain = [c for c in conversations if not c.messages]
-    if plain:
-        output = tokenizer([c.text for c in plain], add_special_tokens=False, return_offsets_mapping=True)
-        for ids, offsets, c in zip(output["input_ids"], output["offset_mapping"], plain, strict=True):
-            yield Marked(c.text, ids, mark(ids, offsets, [(0, len(c.text))]), offsets, c)
-
-
 def show(tokenizer: "PreTrainedTokenizerBase", conversation: Conversation) -> list[dict[str, Any]]:
     """The texts made of one example, each as [what the token stands for, learned or not] from first to last."""
     return [
         {"tokens": _pieces(whole)[:SHOWN_TOKENS], "count": len(whole.ids), "learned": whole.learned}
-        for whole in _all_marked(tokenizer, [conversation])
+        for whole in marked(tokenizer, [conversation])
     ]
 
 

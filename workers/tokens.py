@@ -1,11 +1,12 @@
 """From conversations to rows of tokens, with marks on what is learned. Imports no torch.
 
-A row's labels equal its tokens inside the assistant's answers, end of turn included, and are IGNORE elsewhere.
+A row's labels equal its tokens inside the assistant's answers, end of turn included, and are IGNORE elsewhere. Plain
+text is learned from its first token to the end-of-text token; the chat template has no part in it.
 """
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 IGNORE = -100  # what torch's cross-entropy leaves out
 ENCODE_AT_ONCE = 1000
+BETWEEN_PIECES = "\n\n"  # of one document
+OPENING_TOKENS = 30  # of a text that the model is asked to go on with
+GOING_ON_CHARS = 400  # of how it really goes on
 
 # For base models, which come without one. It is saved with the adapter, so playground and export use it too.
 PLAIN_TEMPLATE = (
@@ -84,11 +88,13 @@ class Marked:
 
 
 def marked(tokenizer: "PreTrainedTokenizerBase", conversations: Iterable[Conversation]) -> Iterator[Marked]:
-    """Conversations as the model reads them, uncut: usually one text each, see `_rendered`."""
+    """Conversations as the model reads them, uncut: usually one text each, see `_rendered`. Of plain text, pieces."""
     texts = (
         (text, spans, conversation)
         for conversation in conversations
-        for text, spans in _rendered(tokenizer, conversation.messages)
+        for text, spans in (
+            [_plain(tokenizer, conversation)] if conversation.text else _rendered(tokenizer, conversation.messages)
+        )
     )
     while block := list(islice(texts, ENCODE_AT_ONCE)):
         output = tokenizer([t for t, _, _ in block], add_special_tokens=False, return_offsets_mapping=True)
@@ -99,9 +105,17 @@ def marked(tokenizer: "PreTrainedTokenizerBase", conversations: Iterable[Convers
 
 
 def encode(tokenizer: "PreTrainedTokenizerBase", conversations: Sequence[Conversation], max_length: int) -> Encoded:
-    """Rows of at most `max_length` tokens, cut at the end; those with nothing left to learn are left out and listed."""
+    """Rows of at most `max_length` tokens.
+
+    Chats are cut at the end; those with nothing left to learn are left out and listed. Of plain text nothing is lost:
+    the pieces of a document that follow each other become one text again, which goes on from row to row.
+    """
     encoded = Encoded()
+    stretch = _Stretch(begin_of_text(tokenizer), max_length)
     for whole in marked(tokenizer, conversations):
+        if whole.conversation.text:
+            encoded.rows += stretch.add(whole)
+            continue
         size, row = len(whole.ids), whole.conversation.row
         if size > max_length:
             encoded.cut.append(row)
@@ -110,7 +124,39 @@ def encode(tokenizer: "PreTrainedTokenizerBase", conversations: Sequence[Convers
             encoded.rows.append(made)
         else:
             encoded.left_out.append(row)
+    encoded.rows += stretch.rest()
     return encoded
+
+
+class _Stretch:
+    """Pieces that follow each other in one document, as rows of `max_length` tokens and a shorter last one."""
+
+    def __init__(self, begin: list[int], max_length: int) -> None:
+        self._begin, self._max_length = begin, max_length
+        self._ids: list[int] = []
+        self._last: Conversation | None = None
+
+    def add(self, whole: Marked) -> list[Row]:
+        """The rows that are full, or can get no fuller."""
+        piece, last = whole.conversation, self._last
+        follows = last is not None and last.goes_on and (last.file, last.piece + 1) == (piece.file, piece.piece)
+        rows = [] if follows else self.rest()
+        self._last = piece
+        self._ids += whole.ids[len(self._begin) :]
+        room = self._max_length - len(self._begin)
+        while len(self._ids) > room:
+            rows.append(self._row(self._ids[:room]))
+            self._ids = self._ids[room:]
+        return rows
+
+    def rest(self) -> list[Row]:
+        rows = [self._row(self._ids)] if self._ids else []
+        self._ids = []
+        return rows
+
+    def _row(self, learned: list[int]) -> Row:
+        ids = self._begin + learned
+        return Row(ids, [IGNORE, *ids[1:]], (len(ids),))  # nobody predicts a row's first token
 
 
 def require_rows(encoded: Encoded, max_length: int) -> None:
@@ -132,6 +178,32 @@ def mark(ids: list[int], offsets: list[tuple[int, int]], spans: list[tuple[int, 
                 break
             labels[index] = ids[index]
     return labels
+
+
+def begin_of_text(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """The token with which the model expects every text to begin; of many models there is none."""
+    begin = tokenizer.bos_token_id
+    return [begin] if begin is not None and tokenizer("a")["input_ids"][0] == begin else []
+
+
+def _plain(tokenizer: "PreTrainedTokenizerBase", piece: Conversation) -> tuple[str, list[tuple[int, int]]]:
+    """A piece of text with what stands around it, and the characters to learn: all but the token it begins with."""
+    begin = tokenizer.bos_token if begin_of_text(tokenizer) else ""
+    text = begin + piece.text + (BETWEEN_PIECES if piece.goes_on else tokenizer.eos_token or "")
+    return text, [(len(begin), len(text))]
+
+
+def as_question(tokenizer: "PreTrainedTokenizerBase", conversation: Conversation) -> Conversation:
+    """What the model can be asked: a chat as it is; of plain text the opening, which it is to go on with."""
+    if not conversation.text:
+        return conversation
+    offsets = tokenizer(conversation.text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    # a short text is asked for its second half
+    end = offsets[min(OPENING_TOKENS, max(1, len(offsets) // 2)) - 1][1]
+    opening, going_on = conversation.text[:end], conversation.text[end : end + GOING_ON_CHARS]
+    return replace(
+        conversation, messages=(Message("user", opening), Message("assistant", going_on.strip())), text=opening
+    )
 
 
 def _rendered(
@@ -178,7 +250,9 @@ def _render(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], p
 
 
 def prompt_of(tokenizer: "PreTrainedTokenizerBase", conversation: Conversation) -> str:
-    """The text up to where the conversation's last answer would begin."""
+    """The text up to where the conversation's last answer would begin; of plain text all of it, see `as_question`."""
+    if conversation.text:
+        return (tokenizer.bos_token if begin_of_text(tokenizer) else "") + conversation.text
     return _render(tokenizer, conversation.messages[:-1], prompt=True)
 
 

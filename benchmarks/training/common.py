@@ -52,6 +52,16 @@ def rows_of(path: Path | None, models: Path, count: int, tokens: int) -> list[di
 
 
 def queue_run(folder: Path, models: Path, rows: list[dict[str, str]], recipe: Recipe) -> tuple[Home, Database, int]:
+    asked = [
+        Conversation((Message("user", r["question"]), Message("assistant", r["answer"])), number)
+        for number, r in enumerate(rows, start=1)
+    ]
+    return queue_conversations(folder, models, asked, recipe)
+
+
+def queue_conversations(
+    folder: Path, models: Path, rows: list[Conversation], recipe: Recipe
+) -> tuple[Home, Database, int]:
     home = Home.at(Settings(home=folder, models=models))
     db = open_database(home.database)
     with db.writing() as session:
@@ -62,13 +72,7 @@ def queue_run(folder: Path, models: Path, rows: list[dict[str, str]], recipe: Re
         session.add(dataset)
         session.flush()
     home.dataset(dataset.id).mkdir()
-    write_jsonl(
-        home.examples(dataset.id),
-        [
-            Conversation((Message("user", r["question"]), Message("assistant", r["answer"])), number)
-            for number, r in enumerate(rows, start=1)
-        ],
-    )
+    write_jsonl(home.examples(dataset.id), rows)
     run = runs.create(db, name="benchmark", recipe=recipe.model_dump(), dataset_id=dataset.id, data={}, base_id=STARTER)
     return home, db, run.id
 

@@ -8,20 +8,20 @@ import yaml
 from pydantic import ValidationError
 
 from studio.core.errors import RecipeError
-from studio.core.presets import for_preset
+from studio.core.presets import Facts, advise
 from studio.core.recipe import PRESETS, TARGET_GROUPS, Recipe
 
 
-def build(choices: Mapping[str, Any], rows: int, parameters: int) -> Recipe:
+def build(choices: Mapping[str, Any], rows: int, parameters: int, facts: Facts | None = None) -> Recipe:
     """The preset's recipe for `rows` examples and a model's size, with the user's choices laid over it.
 
-    Raises RecipeError with a sentence for each choice that cannot be used.
+    `facts`, where more is known, say all that. Raises RecipeError with a sentence for each choice that cannot be used.
     """
     unknown = {name: _unknown_sentence(name) for name in choices if name not in Recipe.model_fields}
     if unknown:
         raise RecipeError(unknown)
     preset = choices.get("preset", "balanced")
-    base = for_preset(preset if preset in PRESETS else "balanced", rows, parameters).model_dump()
+    base = advise(preset if preset in PRESETS else "balanced", facts or Facts(rows, parameters)).recipe.model_dump()
     try:
         return Recipe.model_validate(base | dict(choices))
     except ValidationError as error:

@@ -45,6 +45,8 @@ class Conversation:
     rejected: tuple[Message, ...] = ()  # what stands after the last user message in the worse answer
     verdict: bool | None = None  # whether the answer is a good one, where no better or worse one is known
     text: str = ""
+    piece: int = 0  # which piece of its document a text is, from 1; 0 if it is all of it
+    goes_on: bool = False  # whether the document goes on in the next piece
 
     @property
     def kind(self) -> Kind:
@@ -90,7 +92,8 @@ def as_record(conversation: Conversation) -> dict[str, Any]:
     if conversation.file:
         record["file"] = conversation.file
     if conversation.text:
-        return record | {"text": conversation.text}
+        place = {"piece": conversation.piece} if conversation.piece else {}
+        return record | {"text": conversation.text} | place | ({"goes_on": True} if conversation.goes_on else {})
     record["messages"] = [_as_dict(m) | ({} if m.learn else {"weight": 0}) for m in conversation.messages]
     if conversation.tools:
         record["tools"] = [loads(tool) for tool in conversation.tools]
@@ -110,6 +113,8 @@ def from_record(record: dict[str, Any]) -> Conversation:
         rejected=tuple(_from_dict(m) for m in record.get("rejected", ())),
         verdict=record.get("label"),
         text=record.get("text", ""),
+        piece=record.get("piece", 0),
+        goes_on=record.get("goes_on", False),
     )
 
 

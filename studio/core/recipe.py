@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-Preset = Literal["quick", "balanced", "thorough"]
+Preset = Literal["quick", "balanced", "thorough", "auto"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
 Method = Literal[
     "lora", "dora", "lora-fa", "adalora", "vera", "dylora", "oft", "ia3",
@@ -32,7 +32,8 @@ class Recipe(BaseModel):
     preset: Preset = Field(
         "balanced",
         title="How long",
-        description="Quick for a first look, balanced for most uses, thorough for the last bit.",
+        description="Quick for a first look, balanced for most uses, thorough for the last bit. "
+        "Auto trains until it stops getting better.",
     )
 
     method: Method = Field(

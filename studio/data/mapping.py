@@ -101,7 +101,8 @@ def convert(
             yield made
         else:
             paragraphs = ((row.number, part) for part in made.text.split("\n\n") if part.strip())
-            yield from (replace(made, text=piece.values["text"]) for piece in pieces(paragraphs))
+            for piece in pieces(paragraphs):
+                yield replace(made, text=piece.values["text"], piece=piece.piece, goes_on=piece.goes_on)
 
 
 def labels_in(table: Table, column: str) -> tuple[str, ...]:
@@ -189,7 +190,7 @@ def _from_text(row: Row, mapping: Mapping, tally: Tally) -> Conversation:
     text = text_of(row.values.get(mapping.text))
     if not text:
         raise Unusable("is blank")
-    return Conversation((), row.number, row.file, text=text)
+    return Conversation((), row.number, row.file, text=text, piece=row.piece, goes_on=row.goes_on)
 
 
 _SHAPES: dict[Shape, Callable[[Row, Mapping, Tally], Conversation]] = {

@@ -51,7 +51,12 @@ def lengths(studio: Studio, dataset_id: int, base_id: str, version: int | None =
 
 
 def too_long(studio: Studio, dataset_id: int, base_id: str) -> Finding | None:
-    """What the usual length would cut off, if tokens have been counted; counting is begun where it is quick."""
+    """What the usual length would cut off, if tokens have been counted; counting is begun where it is quick.
+
+    Plain text goes on in the next row, so nothing of it is cut off.
+    """
+    if datasets.get(studio.db, dataset_id).shape == "text":
+        return None
     with datasets.opened(studio.home, dataset_id) as book:
         quick = book.version().rows <= QUICK_ROWS
     counted = lengths(studio, dataset_id, base_id, start=quick).lengths

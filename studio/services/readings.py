@@ -25,13 +25,12 @@ FEWEST_EXAMPLES = 10
 EXAMPLES = "examples.jsonl"
 _VIEW = "view.json"
 _UNPACKED = "unpacked"
-_FORM = 1  # another number, and what earlier versions understood of an upload is not looked at any more
+_FORM = 2  # another number, and what earlier versions understood of an upload is not looked at any more
 _SHOWN_EXAMPLES = 3
 _KEPT_SECONDS = 3600.0  # of what was understood by a mapping that nobody asked for again
 UNTRAINED: dict[Kind, str] = {
     "preference": "preference pairs",
     "verdict": "answers marked good or bad",
-    "text": "plain texts",
 }
 
 
@@ -74,7 +73,11 @@ class Preview:
 
     @property
     def advice(self) -> str:
-        """What to expect from this many examples."""
+        """What to expect from this many examples, or from texts."""
+        if self.mapping.shape == "text":
+            return (
+                "The model learns to write like these texts. Documents teach style and vocabulary, not reliable facts."
+            )
         if self.usable_rows < 50:
             return "That is few. About 50 good ones is a solid start."
         return "That is a solid start." if self.usable_rows < 500 else "That is plenty to start."
@@ -160,6 +163,11 @@ def _convert(studio: Studio, view: Preview, table: Table, examples: Path, tick: 
             yield conversation
 
     write_jsonl(examples, passing())
+    if view.mapping.shape == "text" and 0 < usable < FEWEST_EXAMPLES:
+        reason = (
+            f"{usable} {'piece' if usable == 1 else 'pieces'} of about a page can be kept and shown, but are too few to "
+            f"train on. Add documents until there are at least {FEWEST_EXAMPLES}."
+        )
     return replace(
         view,
         rows=tally.rows,

@@ -12,7 +12,7 @@ from studio.core.mapping import Mapping
 from studio.core.recipe import Recipe
 from studio.core.run_state import ENDED, RunStatus, Wish
 from studio.data.split import validation_count
-from studio.services import base_models, datasets, forecast, hold_back, lengths, report
+from studio.services import advice, base_models, datasets, forecast, hold_back, lengths, report
 from studio.services.context import Studio
 from studio.store import adapters, checkpoints, metrics, runs
 from studio.store.datasets import get as get_dataset
@@ -64,7 +64,8 @@ def start(
     view = datasets.preview(studio, upload_id, mapping)
     datasets.check_trainable(view)
     # what is wrong with the settings is said before a data set is made
-    build(choices, view.usable_rows, base_models.parameters(studio, base_id))
+    facts = advice.of_upload(studio, base_id, view.usable_rows, upload_id, view.mapping)
+    build(choices, facts.rows, facts.parameters, facts)
     dataset = datasets.make(studio, upload_id, mapping)
     return start_on(studio, dataset.id, 1, base_id, choices, name, request_key, typed_by_operator)
 
@@ -84,9 +85,8 @@ def start_on(
     dataset = get_dataset(studio.db, dataset_id)
     with opened(studio.home, dataset_id) as book:
         kept = book.version(version)
-        recipe = hold_back.settled(
-            studio, build(choices, kept.usable, base_models.parameters(studio, base_id)), dataset_id
-        )
+        facts = advice.of_dataset(studio, base_id, kept.usable, dataset_id, version)
+        recipe = hold_back.settled(studio, build(choices, facts.rows, facts.parameters, facts), dataset_id)
         held_back = hold_back.count(studio, book, kept, recipe)
         report.require_trainable(book, kept)
     lengths.require_something_to_learn(studio, dataset_id, version, base_id, recipe.max_length)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from studio.core.presets import for_preset
+from studio.core.presets import Facts, advise
 from studio.core.recipe import PRESETS, Recipe
 from studio.services import base_models, runs
 from studio.services.context import Studio
@@ -13,6 +13,7 @@ _PRESET_WORDS = {
     "quick": "A first look. Learns the gist.",
     "balanced": "Right for most uses.",
     "thorough": "Learns more detail, takes longest.",
+    "auto": "Trains until it stops getting better.",
 }
 
 
@@ -28,12 +29,13 @@ def bases(studio: Studio) -> list[Card]:
     ]
 
 
-def presets(rows: int, parameters: int) -> list[Card]:
-    """The name, what it is for, and what it means for so many examples."""
+def presets(facts: Facts) -> list[Card]:
+    """The name, what it is for, and what it means for these examples."""
 
     def reads(preset: str) -> str:
-        recipe = for_preset(forms.known_preset(preset), rows, parameters)
-        return f"\nReads your examples {recipe.epochs:g} time{'' if recipe.epochs == 1 else 's'}" if rows else ""
+        epochs = advise(forms.known_preset(preset), facts).recipe.epochs
+        times = f"{'at most ' * (preset == 'auto')}{epochs:g} time{'' if epochs == 1 else 's'}"
+        return f"\nReads your examples {times}" if facts.rows else ""
 
     return [(f"{preset.capitalize()}\n{_PRESET_WORDS.get(preset, '')}{reads(preset)}", preset) for preset in PRESETS]
 

@@ -28,10 +28,10 @@ def to_choices(values: dict[str, Any]) -> dict[str, Any]:
     return {name: _whole(value) for name, value in values.items() if name in ADVANCED_FIELDS}
 
 
-def changed(values: dict[str, Any], usual: Recipe) -> dict[str, Any]:
-    """Only the choices that differ from the `usual` recipe."""
-    usual_choices = to_choices(to_values(usual))
-    return {name: value for name, value in to_choices(values).items() if value != usual_choices[name]}
+def changed(values: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
+    """Only the choices that differ from the `usual` values."""
+    before = to_choices(usual)
+    return {name: value for name, value in to_choices(values).items() if name in before and value != before[name]}
 
 
 def usable(choices: dict[str, Any], usual: Recipe) -> Recipe:

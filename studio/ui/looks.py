@@ -4,35 +4,36 @@ from collections.abc import Container
 from typing import Any
 
 from studio.core.methods import METHODS, allowed, conflicts, unused
+from studio.core.presets import Advice
 from studio.core.recipe import ADVANCED_FIELDS, GROUPS, Recipe
 from studio.ui import forms, markup
 
 Look = dict[str, Any]  # what `gradio.update` takes
 
 
-def looks(
-    recipe: Recipe, usual: Recipe, changed: Container[str], wrong: Container[str], reasons: dict[str, str]
-) -> dict[str, Look]:
-    """One a field. `recipe` is what is chosen as far as it can be used, `wrong` names what cannot; `reasons` are the
-    preset's, for fields that nobody changed.
-    """
+def looks(recipe: Recipe, advice: Advice, changed: Container[str], wrong: Container[str]) -> dict[str, Look]:
+    """One a field. `recipe` is what is chosen as far as it can be used, `wrong` names what cannot."""
     idle, against = unused(recipe), conflicts(recipe)
-    usual_values = forms.to_values(usual)
+    usual = forms.to_values(advice.recipe)
     found: dict[str, Look] = {}
     for name in ADVANCED_FIELDS:
         told, look = "", "plain"
         if name in idle:
             told, look = idle[name], "idle"
-        elif name in wrong:
-            told, look = "This cannot be used.", "wrong"
         elif name in against:
             told, look = against[name], "wrong"
+        elif name in wrong:
+            told, look = "This cannot be used.", "wrong"
         elif name in changed:
-            told, look = f"Changed. The preset says {shown(usual_values[name])}.", "changed"
-        elif name in reasons:
-            told = reasons[name]
+            told, look = f"Changed. The preset says {shown(usual[name])}.", "changed"
+        elif name in advice.reasons:
+            told = f"{shown(usual[name])}: {advice.reasons[name]}."
         found[name] = {
-            "info": f"{forms.help_of(name)}\n**{told}**" if told else forms.help_of(name),
+            "info": f"{forms.help_of(name)}\n_{told}_"
+            if told and look == "plain"
+            else f"{forms.help_of(name)}\n**{told}**"
+            if told
+            else forms.help_of(name),
             "interactive": name not in idle,
             "elem_classes": [*(["cards"] if name == "method" else []), f"is-{look}"],
         }
@@ -57,9 +58,8 @@ def groups(changed: Container[str]) -> dict[str, Look]:
     return found
 
 
-def changes(changed: dict[str, Any], usual: Recipe) -> str:
-    """What differs from the preset, with a way back."""
-    before = forms.to_values(usual)
+def changes(changed: dict[str, Any], before: dict[str, Any]) -> str:
+    """What differs from the preset's values, with a way back."""
     return markup.changes(
         (name, Recipe.model_fields[name].title or name, shown(value), shown(before[name]))
         for name, value in changed.items()

@@ -16,11 +16,10 @@ Look = dict[str, Any]  # what `gradio.update` takes
 
 
 class Shown(Kept):
-    """For what the widgets were last filled. What stands in them and differs from that, the user has changed."""
+    """With what the widgets were last filled."""
 
-    base_id: str = ""
     preset: str = ""
-    rows: int = 0
+    usual: dict[str, Any] = Field(default_factory=dict)  # the preset's settings; what differs, the user has changed
     wish: str = ""  # the last that was granted
     looks: dict[str, str] = Field(default_factory=dict)  # a digest a look
 

@@ -1,9 +1,11 @@
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from studio.core.conversation import Conversation, Message
 from studio.core.errors import DataError
-from workers.tokens import IGNORE, PLAIN_TEMPLATE, Row, encode, pack, prompt_of, require_rows
+from workers.tokens import IGNORE, PLAIN_TEMPLATE, Row, as_question, encode, pack, prompt_of, require_rows
 
 FORGETFUL = (  # drops earlier answers, as templates of thinking models drop earlier thoughts
     "{% for m in messages %}{% if m['role'] == 'user' or loop.last %}"
@@ -81,3 +83,56 @@ def test_packing_keeps_every_example_whole_and_wastes_little() -> None:
             assert len(set(row.ids[start : start + size])) == 1
             assert row.labels[start] == IGNORE  # nobody predicts an example's first token
             start += size
+
+
+def text(content: str, piece: int = 0, goes_on: bool = False, file: str = "") -> Conversation:
+    return Conversation((), 1, file, text=content, piece=piece, goes_on=goes_on)
+
+
+def test_text_is_learned_from_its_second_token_to_its_end(tokenizer: PreTrainedTokenizerFast) -> None:
+    (row,) = encode(tokenizer, [text("The clock strikes.")], 200).rows
+    assert tokenizer.decode(row.ids) == "The clock strikes.<|im_end|>"
+    assert row.labels == [IGNORE, *row.ids[1:]]
+
+
+def test_pieces_of_a_document_go_on_from_row_to_row_and_nothing_is_lost(tokenizer: PreTrainedTokenizerFast) -> None:
+    pieces = [text("One clock. " * 9, 1, True), text("Two clocks. " * 9, 2, True), text("The end.", 3)]
+    encoded = encode(tokenizer, pieces, 32)
+    assert [len(row.ids) for row in encoded.rows[:-1]] == [32] * (len(encoded.rows) - 1)
+    written = "".join(tokenizer.decode(row.ids) for row in encoded.rows)
+    assert written == "One clock. " * 9 + "\n\n" + "Two clocks. " * 9 + "\n\nThe end.<|im_end|>"
+    assert not encoded.cut and not encoded.left_out
+
+
+@pytest.mark.parametrize(
+    "following", [text("B.", 3), text("B.", 2, file="other"), text("B.")], ids=["a gap", "another file", "whole"]
+)
+def test_what_does_not_follow_begins_a_row_of_its_own(
+    tokenizer: PreTrainedTokenizerFast, following: Conversation
+) -> None:
+    rows = encode(tokenizer, [text("A.", 1, True), following], 200).rows
+    assert [tokenizer.decode(row.ids) for row in rows] == ["A.\n\n", "B.<|im_end|>"]
+
+
+def test_every_row_of_text_begins_as_the_model_expects(tokenizer: PreTrainedTokenizerFast) -> None:
+    beginning = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()),
+        bos_token="<|im_start|>", eos_token="<|im_end|>",
+    )  # fmt: skip
+    mark = beginning.bos_token_id
+    beginning.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|im_start|> $A", special_tokens=[("<|im_start|>", mark)]
+    )
+    pieces = [text("One clock. " * 9, 1, True), text("Two clocks.", 2)]
+    rows = encode(beginning, pieces, 32).rows
+    assert len(rows) > 1 and all(row.ids[0] == mark and mark not in row.ids[1:] for row in rows)
+    assert prompt_of(beginning, as_question(beginning, pieces[0])).startswith("<|im_start|>One")
+
+
+def test_a_text_is_asked_to_go_on_after_its_opening(tokenizer: PreTrainedTokenizerFast) -> None:
+    asked = as_question(tokenizer, text("The clock at Brumble strikes thirteen. " * 9))
+    assert prompt_of(tokenizer, asked) == asked.question
+    assert 0 < len(tokenizer(asked.question)["input_ids"]) <= 30
+    assert f"{asked.question} {asked.answer}".replace("  ", " ").startswith("The clock at Brumble")
+    chatted = chat("Which colour?", "Blue.")
+    assert as_question(tokenizer, chatted) is chatted

@@ -21,18 +21,18 @@ def read_document(source: Source, reading: Reading) -> Table:
 
 def pieces(paragraphs: Iterable[Paragraph]) -> Iterator[Row]:
     """Neighbouring paragraphs together, up to PIECE_CHARS; a longer one is cut between sentences, or words."""
-    start, gathered, length = 0, list[str](), 0
+    start, gathered, length, count = 0, list[str](), 0, 1
     for number, paragraph in paragraphs:
         for part in _cut(paragraph):
             if gathered and length + len(part) > PIECE_CHARS:
-                yield Row(start, {"text": "\n\n".join(gathered)})
-                gathered, length = [], 0
+                yield Row(start, {"text": "\n\n".join(gathered)}, piece=count, goes_on=True)
+                gathered, length, count = [], 0, count + 1
             if not gathered:
                 start = number
             gathered.append(part)
             length += len(part) + 2
     if gathered:
-        yield Row(start, {"text": "\n\n".join(gathered)})
+        yield Row(start, {"text": "\n\n".join(gathered)}, piece=count)
 
 
 def _paragraphs(source: Source, encoding: str, tick: Tick) -> Iterator[Paragraph]:

@@ -22,6 +22,8 @@ class Row(NamedTuple):  # not a frozen dataclass, which takes three times as lon
     number: int  # as in the user's own file: a line, an Excel row, a position in a JSON list, a page
     values: dict[str, Any]
     file: str = ""  # which of several files
+    piece: int = 0  # which piece of a document, from 1; 0 for what is no piece
+    goes_on: bool = False  # whether another piece comes after it
 
 
 class Broken(NamedTuple):

@@ -13,9 +13,9 @@ import gradio as gr
 from studio.core.choices import build
 from studio.core.errors import RecipeError
 from studio.core.methods import conflicts
-from studio.core.presets import for_preset
-from studio.core.recipe import GROUPS, Recipe
-from studio.services import base_models
+from studio.core.presets import Advice, Facts, advise
+from studio.core.recipe import GROUPS
+from studio.services import advice, base_models
 from studio.services.context import Studio
 from studio.ui import cards, forms, looks, markup
 from studio.ui.draft import ExamplesDraft, ModelDraft
@@ -62,7 +62,7 @@ class ModelPart:
     def lay_out_settings(self) -> None:
         html(markup.step(3, "How long"))
         self.preset = gr.Radio(
-            cards.presets(0, 0),
+            cards.presets(Facts(0, 0)),
             value="balanced",
             show_label=False,
             label="How long",
@@ -135,18 +135,26 @@ class ModelPart:
         asked, note = self._asked(inputs), ""
         model, shown = ModelDraft.read(asked.stored), asked.shown or Shown()
         model.base_id, model.name, model.preset = asked.base_id, asked.name, forms.known_preset(asked.preset)
-        settings = forms.changed(asked.values, self.usual(shown.base_id, shown.preset, shown.rows))
-        if settings and model.preset != forms.known_preset(shown.preset):
+        settings = forms.changed(asked.values, shown.usual)
+        if settings and model.preset != shown.preset:
             settings, note = {}, f"Set back to what “{model.preset}” means; your own changes are gone."
         if asked.wish.id != shown.wish:
             model.preset = forms.known_preset(asked.wish.preset or model.preset)
             settings = asked.wish.granted(settings, forms.showable(asked.wish.fields))
-        model.settings = forms.changed(settings, self.usual(model.base_id, model.preset, asked.examples.rows))
+        model.settings = forms.changed(settings, forms.to_values(self.advice(asked.examples, model).recipe))
         return model, note
 
-    def usual(self, base_id: str, preset: str, rows: int) -> Recipe:
-        """What a preset means."""
-        return for_preset(forms.known_preset(preset), rows, base_models.parameters(self._studio, base_id))
+    def advice(self, examples: ExamplesDraft, model: ModelDraft) -> Advice:
+        """What the preset means for these examples and this model."""
+        return advise(forms.known_preset(model.preset), self._facts(examples, model))
+
+    def _facts(self, examples: ExamplesDraft, model: ModelDraft) -> Facts:
+        studio, rows = self._studio, examples.rows
+        if examples.dataset_id:
+            return advice.of_dataset(studio, model.base_id, rows, examples.dataset_id, examples.dataset_version or None)
+        if examples.upload_id:
+            return advice.of_upload(studio, model.base_id, rows, examples.upload_id, examples.mapping)
+        return Facts(rows, base_models.parameters(studio, model.base_id))
 
     def _asked(self, inputs: tuple[Any, ...]) -> Asked:
         examples, stored, shown, base, preset, name, wish, *values = inputs
@@ -165,45 +173,43 @@ class ModelPart:
 
     def _drawn(self, examples: ExamplesDraft, model: ModelDraft, shown: Shown, values: dict[str, Any]) -> Updates:
         """`values` are what the fields hold; those that are not right are sent, and the looks that are not `shown`."""
-        usual = self.usual(model.base_id, model.preset, examples.rows)
-        right = forms.to_values(usual) | model.settings
-        recipe = forms.usable(model.settings, usual)
-        refused = self._refused(model, examples.rows) | conflicts(recipe)
-        shown.base_id, shown.preset, shown.rows = model.base_id, model.preset, examples.rows
-        new: dict[Any, Look] = shown.take(self._looks(examples, model, usual, recipe, refused))
+        facts, advised = self._facts(examples, model), self.advice(examples, model)
+        recipe = forms.usable(model.settings, advised.recipe)
+        refused = _refused(model, facts) | conflicts(recipe)
+        shown.preset, shown.usual = model.preset, forms.to_values(advised.recipe)
+        right = shown.usual | model.settings
+
+        def wanted() -> Iterator[tuple[str, Any, Look]]:
+            yield "preset cards", self.preset, {"choices": cards.presets(facts)}
+            yield "recipe.yaml", self.file.text, {"value": recipe.as_yaml()}
+            for title, look in looks.groups(model.settings).items():
+                yield title, self.groups[title], look
+            for name, look in looks.looks(recipe, advised, model.settings, refused).items():
+                yield name, self.fields[name], look
+            for name, look in looks.options(recipe).items():
+                yield f"{name} options", self.fields[name], look
+
+        new = shown.take(wanted())
         for name, widget in self.fields.items():
             if name not in values or values[name] != forms.to_choices({name: right[name]})[name]:
                 new[widget] = new.get(widget, {}) | {"value": right[name]}
         ready = examples.rows > 0
         return {widget: gr.update(**look) for widget, look in new.items()} | {
             self.shown: shown.model_dump(),
-            self.changes: looks.changes(model.settings, usual),
+            self.changes: looks.changes(model.settings, shown.usual),
             self.plan: markup.plan(cards.plan(recipe, examples.rows) if ready and not refused else ""),
             self.problems: "".join(markup.notice(sentence, "error") for sentence in refused.values()),
             self.start: gr.update(value=_todo(examples), interactive=ready),
         }
 
-    def _looks(
-        self, examples: ExamplesDraft, model: ModelDraft, usual: Recipe, recipe: Recipe, refused: dict[str, str]
-    ) -> Iterator[tuple[str, Any, Look]]:
-        parameters = base_models.parameters(self._studio, model.base_id)
-        yield "preset cards", self.preset, {"choices": cards.presets(examples.rows, parameters)}
-        yield "recipe.yaml", self.file.text, {"value": recipe.as_yaml()}
-        for title, look in looks.groups(model.settings).items():
-            yield title, self.groups[title], look
-        for name, look in looks.looks(recipe, usual, model.settings, refused, {}).items():
-            yield name, self.fields[name], look
-        for name, look in looks.options(recipe).items():
-            yield f"{name} options", self.fields[name], look
 
-    def _refused(self, model: ModelDraft, rows: int) -> dict[str, str]:
-        """A sentence for each choice that cannot be used."""
-        choices = {"preset": model.preset} | model.settings
-        try:
-            build(choices, rows, base_models.parameters(self._studio, model.base_id))
-        except RecipeError as error:
-            return error.fields
-        return {}
+def _refused(model: ModelDraft, facts: Facts) -> dict[str, str]:
+    """A sentence for each choice that cannot be used."""
+    try:
+        build({"preset": model.preset} | model.settings, facts.rows, facts.parameters, facts)
+    except RecipeError as error:
+        return error.fields
+    return {}
 
 
 def _todo(examples: ExamplesDraft) -> str:

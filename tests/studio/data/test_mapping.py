@@ -132,3 +132,5 @@ def test_long_texts_become_pieces() -> None:
     conversations, _, _ = understood(table_of([{"text": text}]), Mapping(shape="text", text="text"), 1000)
     assert len(conversations) > 1 and {c.row for c in conversations} == {2}
     assert all(len(c.text) <= PIECE_CHARS for c in conversations)
+    assert [c.piece for c in conversations] == list(range(1, len(conversations) + 1))
+    assert [c.goes_on for c in conversations] == [True] * (len(conversations) - 1) + [False]

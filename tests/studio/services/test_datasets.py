@@ -56,7 +56,6 @@ def test_a_reading_that_is_broken_off_leaves_nothing_behind(studio: Studio, tmp_
     [
         (lines(chosen="Because.", rejected="No idea."), "preference pairs"),
         (lines(completion="Because.", label=True), "answers marked good or bad"),
-        ("".join(json.dumps({"text": f"Chapter {n}"}) + "\n" for n in range(12)), "plain texts"),
         (lines(messages=TURNS, tools=[{"name": "clock"}]), "conversations with tools"),
     ],
 )
