@@ -133,7 +133,9 @@ class ModelPart:
     def chosen(self, *inputs: Any) -> tuple[ModelDraft, str]:
         """The draft with what the widgets say now, and what to say about it."""
         asked, note = self._asked(inputs), ""
-        model, shown = ModelDraft.read(asked.stored), asked.shown or Shown()
+        model, shown = ModelDraft.read(asked.stored), asked.shown
+        if shown is None:
+            return model, note
         model.base_id, model.name, model.preset = asked.base_id, asked.name, forms.known_preset(asked.preset)
         settings = forms.changed(asked.values, shown.usual)
         if settings and model.preset != shown.preset:
@@ -145,8 +147,9 @@ class ModelPart:
         return model, note
 
     def advice(self, examples: ExamplesDraft, model: ModelDraft) -> Advice:
-        """What the preset means for these examples and this model."""
-        return advise(forms.known_preset(model.preset), self._facts(examples, model))
+        """What the preset means for these examples and this model; without examples there are no reasons yet."""
+        advised = advise(forms.known_preset(model.preset), self._facts(examples, model))
+        return advised if examples.rows else Advice(advised.recipe, {})
 
     def _facts(self, examples: ExamplesDraft, model: ModelDraft) -> Facts:
         studio, rows = self._studio, examples.rows
