@@ -20,7 +20,7 @@ NF4_BLOCK, NF4_GROUP = 64, 256  # bitsandbytes: weights that share a constant; c
 LAYER_TABLES = 16 * 4 + 256 * 4  # bytes of code tables that each quantized layer has for itself
 FP32 = 4  # adapters learn in float32, see `workers.methods`
 # bytes of optimizer state for each trainable number, by a word in the optimizer's name; AdamW keeps two moments
-OPTIMIZER_BYTES = (("8-bit", 2.0), ("adafactor", 0.1), ("muon", 4.0), ("", 8.0))
+OPTIMIZER_BYTES = (("8bit", 2.0), ("adafactor", 0.1), ("muon", 4.0), ("", 8.0))
 AUTO_MARGIN = 1.5
 CUDA_CONTEXT_GIB = 0.6
 PROCESSOR_EXTRA_GIB = 0.35  # what a training process takes beside libraries and tensors: tokenizer, kernels' scratch
@@ -96,7 +96,7 @@ class Memory:
 
     @property
     def total(self) -> float:
-        return sum(asdict(self).values())
+        return float(sum(asdict(self).values()))
 
     def as_dict(self) -> dict[str, float]:
         return {name: round(value, 4) for name, value in (asdict(self) | {"total": self.total}).items()}
@@ -186,7 +186,8 @@ def _activations(facts: Facts, machine: Machine, batch: Batch, checkpointing: bo
         a_layer = facts.hidden * USUAL_KEPT if checkpointing else 0
         return batch.tokens * (kept + a_layer) * machine.dtype_bytes
     # traced in 16 bit over one row; what is held grows with the tokens
-    return max(traced.values()) / facts.step["tokens"] * batch.tokens * machine.dtype_bytes / 2
+    for_a_token: float = max(traced.values()) / facts.step["tokens"]
+    return for_a_token * batch.tokens * machine.dtype_bytes / 2
 
 
 def _logits(facts: Facts, batch: Batch) -> float:

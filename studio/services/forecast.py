@@ -20,6 +20,7 @@ from studio.core.mapping import Mapping
 from studio.core.recipe import GROUPS, Recipe
 from studio.diagnostics import forecast as reckoned
 from studio.diagnostics.forecast import GIB, Change, Estimate, Facts, Fits, Machine, Memory, Past
+from studio.jobs.errands import Helper
 from studio.services import amount as amounts
 from studio.services import base_models, experience
 from studio.services.amount import Amount
@@ -31,7 +32,7 @@ from studio.store.tables import Run
 log = logging.getLogger(__name__)
 SHORT_ROW = 256  # up to which the trainer may take another attention, see `workers.model`
 _KNOWN_MOST = 100
-_HELPER = "workers.forecast"
+_HELPER: Helper = "workers.forecast"
 # settings that change nothing of what is counted
 _BESIDES = {"preset", "alpha", "bits", "quantization", "double_quantization"} | {
     name for group in ("Learning", "Memory and speed", "Checking and saving") for name in GROUPS[group]
@@ -113,18 +114,21 @@ class Forecast:
             },
             "fits": self.fits,
             "sentence": self.sentence,
-            **self.noted(minutes_only=True),
+            **self._minutes(),
             "learned_from": self.learned_from,
             "here": self.here,
             "make_it_fit": [vars(change) for change in self.changes],
         }
 
-    def noted(self, minutes_only: bool = False) -> dict[str, Any]:
+    def noted(self) -> dict[str, Any]:
         """What is kept with a run, to stand beside what happened."""
-        times = {"minutes": self.time and self.time.seconds, "minutes_low": self.time and self.time.low,
-                 "minutes_high": self.time and self.time.high}  # fmt: skip
-        minutes = {name: round(value / 60, 2) if value is not None else None for name, value in times.items()}
-        return minutes if minutes_only else {"memory_gib": self.memory.as_dict(), **minutes}
+        return {"memory_gib": self.memory.as_dict(), **self._minutes()}
+
+    def _minutes(self) -> dict[str, float | None]:
+        if self.time is None:
+            return dict.fromkeys(("minutes", "minutes_low", "minutes_high"))
+        seconds = {"minutes": self.time.seconds, "minutes_low": self.time.low, "minutes_high": self.time.high}
+        return {name: round(value / 60, 2) for name, value in seconds.items()}
 
 
 def forecast(studio: Studio, question: Question) -> Forecast:
