@@ -44,8 +44,13 @@ class Lengths:
         return asdict(self)
 
 
-def distribution(counted: Sequence[tuple[int, int, int]], lengths: Sequence[int] = ()) -> Lengths:
-    """`counted`: (tokens, tokens to learn, place of the first one) of each example; `lengths` to look at besides."""
+def distribution(
+    counted: Sequence[tuple[int, int, int]], lengths: Sequence[int] = (), goes_on: bool = False
+) -> Lengths:
+    """`counted`: (tokens, tokens to learn, place of the first one) of each example; `lengths` to look at besides.
+
+    `goes_on`: what does not fit is not cut but goes on in the next row, as plain text does.
+    """
     if not counted:
         return Lengths(0, 0, 0, 0, 0, 0, 0, [], [Cut(1, 0, 0, 0)])
     tokens, learned, first = np.array(counted, np.int64).T
@@ -65,7 +70,9 @@ def distribution(counted: Sequence[tuple[int, int, int]], lengths: Sequence[int]
         max=longest,
         first=int(first.min()),
         bars=bars,
-        cuts=[
+        cuts=[Cut(length, len(tokens), 0, int(learned.sum())) for length in _steps(longest, lengths)]
+        if goes_on
+        else [
             Cut(
                 length,
                 int((tokens <= length).sum()),

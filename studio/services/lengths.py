@@ -30,7 +30,7 @@ class Counted:
 
 def lengths(studio: Studio, dataset_id: int, base_id: str, version: int | None = None, start: bool = True) -> Counted:
     """The token counts of a version, the newest unless given; begun if `start`, and there with a later call."""
-    datasets.get(studio.db, dataset_id)
+    dataset = datasets.get(studio.db, dataset_id)
     folder = model_folder(studio, base_id)
     if folder is None:
         return Counted("absent")
@@ -38,7 +38,7 @@ def lengths(studio: Studio, dataset_id: int, base_id: str, version: int | None =
     with datasets.opened(studio.home, dataset_id) as book:
         wanted = book.version(version)
         if book.uncounted(wanted.equals, model) == 0:
-            return Counted("ready", _distribution(book, wanted, model))
+            return Counted("ready", _distribution(book, wanted, model, goes_on=dataset.shape == "text"))
         done, total, _ = book.told(f"tokens {model}")
     errand = f"tokens {dataset_id} {wanted.equals} {model}"
     if studio.errands.state(errand) == "failed":
@@ -51,12 +51,7 @@ def lengths(studio: Studio, dataset_id: int, base_id: str, version: int | None =
 
 
 def too_long(studio: Studio, dataset_id: int, base_id: str) -> Finding | None:
-    """What the usual length would cut off, if tokens have been counted; counting is begun where it is quick.
-
-    Plain text goes on in the next row, so nothing of it is cut off.
-    """
-    if datasets.get(studio.db, dataset_id).shape == "text":
-        return None
+    """What the usual length would cut off, if tokens have been counted; counting is begun where it is quick."""
     with datasets.opened(studio.home, dataset_id) as book:
         quick = book.version().rows <= QUICK_ROWS
     counted = lengths(studio, dataset_id, base_id, start=quick).lengths
@@ -127,10 +122,10 @@ def model_folder(studio: Studio, base_id: str) -> Path | None:
 _known: dict[tuple[str, str], Lengths] = {}  # a version never changes, so what was found out about it stays true
 
 
-def _distribution(book: Examples, version: Version, model: str) -> Lengths:
+def _distribution(book: Examples, version: Version, model: str, goes_on: bool) -> Lengths:
     key = (version.sha256, model)
     if key not in _known:
         while len(_known) >= _KNOWN_MOST:
             _known.pop(next(iter(_known)))
-        _known[key] = distribution(book.lengths(version.equals, model), [USUAL])
+        _known[key] = distribution(book.lengths(version.equals, model), [USUAL], goes_on)
     return _known[key]

@@ -158,15 +158,15 @@ def _convert(studio: Studio, view: Preview, table: Table, examples: Path, tick: 
             usable += 1
             if usable <= _SHOWN_EXAMPLES:
                 first.append(conversation)
-            if not reason and (conversation.kind != "chat" or conversation.uses_tools):
+            if not reason and (conversation.kind in UNTRAINED or conversation.uses_tools):
                 reason = untrained(conversation.kind)
             yield conversation
 
     write_jsonl(examples, passing())
     if view.mapping.shape == "text" and 0 < usable < FEWEST_EXAMPLES:
         reason = (
-            f"{usable} {'piece' if usable == 1 else 'pieces'} of about a page can be kept and shown, but are too few to "
-            f"train on. Add documents until there are at least {FEWEST_EXAMPLES}."
+            f"Texts of {usable} page{'' if usable == 1 else 's'} can be kept and shown, but are too few to train on. "
+            f"Add documents until there are at least {FEWEST_EXAMPLES}."
         )
     return replace(
         view,

@@ -145,3 +145,24 @@ def test_a_run_that_fails_says_why_and_exits_badly(shell: Shell, taught: Path) -
 def test_the_doctor_finds_the_machine_fit(shell: Shell) -> None:
     found = shell.json("doctor")
     assert found["ok"] and {"4", "8", "16"} == set(found["machine"]["bits"])
+
+
+def test_a_document_teaches_its_style_from_its_first_page_on(shell: Shell, tmp_path: Path) -> None:
+    chapters = (
+        "\n\n".join(
+            f"The clock of Brumble struck {n} and {place} answered it. " * 12 for place in ("the sea", "a goat")
+        )
+        for n in range(1, 21)
+    )
+    book = tmp_path / "book.txt"
+    book.write_text("\n\n".join(chapters), encoding="utf-8")
+    brief = ["--preset", "quick", "--set", "max_steps=6", "--set", "batch_size=2", "--set", "max_length=256"]
+    run = shell.json("train", str(book), *brief, "--wait")
+    assert run["status"] == "succeeded"
+    losses = run["metrics"]["validation_loss"]
+    assert losses["last"] < 0.9 * losses["base"]
+    assert run["metrics"]["skipped"]["cut"]["count"] == 0
+    # nearly all that was read was learned: only the first token of a row is not
+    assert run["metrics"]["learned_tokens"] > 0.95 * run["metrics"]["tokens"]
+    asked = shell("chat", str(run["id"]), "--prompt", "Hello", "--max-tokens", "8").stdout
+    assert asked.strip()

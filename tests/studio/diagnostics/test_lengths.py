@@ -27,3 +27,9 @@ def test_nothing_left_to_learn_is_an_error() -> None:
 
 def test_no_rows_have_no_lengths() -> None:
     assert distribution([]).rows == 0 and finding(distribution([]), 1024) is None
+
+
+def test_text_is_not_cut_but_goes_on() -> None:
+    found = distribution([(900, 900, 0), (30, 30, 0)], [100], goes_on=True)
+    assert {(cut.whole, cut.unanswered, cut.kept) for cut in found.cuts} == {(2, 0, 930)}
+    assert finding(found, 100) is None

@@ -7,7 +7,7 @@ import pytest
 
 from studio.core.errors import DataError
 from studio.core.mapping import Mapping, Reading
-from studio.services import datasets, runs, uploads
+from studio.services import datasets, lengths, runs, uploads
 from studio.services.context import Studio
 from studio.store import datasets as rows
 
@@ -21,6 +21,10 @@ def write(folder: Path, name: str, content: str) -> tuple[Path, str]:
 
 def lines(count: int = 12, **values: object) -> str:
     return "".join(json.dumps(values | {"prompt": f"Why {n}?"}) + "\n" for n in range(count))
+
+
+def texts(count: int) -> str:
+    return "".join(json.dumps({"text": f"Chapter {n}"}) + "\n" for n in range(count))
 
 
 def test_a_guess_is_told_with_its_reason(studio: Studio, faq: Path) -> None:
@@ -146,3 +150,20 @@ def test_labels_are_counted_and_listed(studio: Studio, tmp_path: Path) -> None:
     view = datasets.preview(studio, uploads.keep(studio, [write(tmp_path, "a.csv", content)]))
     assert view.words == "20 examples. Text = text, label = category. 2 labels; it learns to answer with one of them."
     assert view.examples[0].messages[0].content == "Answer with one of these labels: refund, delay."
+
+
+@pytest.mark.usefixtures("pretend_starter")
+def test_texts_are_trained_on_in_full_rows(studio: Studio, tmp_path: Path) -> None:
+    upload_id = uploads.keep(studio, [write(tmp_path, "a.jsonl", texts(12))])
+    assert "style and vocabulary, not reliable facts" in datasets.preview(studio, upload_id).advice
+    run = runs.start(studio, upload_id, None, "starter", {})
+    assert run.recipe["packing"] is True
+    assert lengths.too_long(studio, run.dataset_id, "starter") is None
+
+
+@pytest.mark.usefixtures("pretend_starter")
+def test_a_short_text_is_kept_and_the_reason_not_to_train_on_it_said(studio: Studio, tmp_path: Path) -> None:
+    upload_id = uploads.keep(studio, [write(tmp_path, "a.jsonl", texts(3))])
+    assert datasets.make(studio, upload_id).usable_rows == 3
+    with pytest.raises(DataError, match="Texts of 3 pages can be kept and shown, but are too few to train on"):
+        runs.start(studio, upload_id, None, "starter", {})
