@@ -13,6 +13,23 @@ export function listen(props) {
     const button = event.target.closest("[data-reset]");
     if (button) wish(Object.fromEntries(button.dataset.reset.split(" ").map((name) => [name, null])));
   });
+  foldForecast(document.querySelector("details.foresee"));
+}
+
+/** On a phone the forecast is one line until it is opened. */
+function foldForecast(fold) {
+  const wide = matchMedia("(min-width: 961px)");
+  const adapt = () => (fold.open = wide.matches);
+  wide.addEventListener("change", adapt);
+  adapt();
+  const panel = fold.querySelector("#forecast-panel");
+  const verdict = fold.querySelector("summary .verdict");
+  const follow = () => {
+    const told = panel.querySelector(".verdict strong")?.textContent ?? "";
+    if (verdict.textContent !== told) verdict.textContent = told;
+  };
+  new MutationObserver(follow).observe(panel, { childList: true, subtree: true });
+  follow();
 }
 
 /** Tells the page what is chosen now; whoever comes later finds it in `window.studioDraft`. */

@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 import psutil
 import torch
-from peft import PeftModel
+from peft import PeftConfig, PeftModel, PeftType
 from safetensors import SafetensorError
 from tokenizers.decoders import DecodeStream
 from torch import Tensor
@@ -150,7 +150,10 @@ class Generator:
                 self._load(choice.name, choice.adapter)
             self._tokenizers[choice.name] = load_tokenizer(choice.adapter or choice.base.path)
         if isinstance(self._model, PeftModel) and choice.name != self._active:
-            if choice.adapter is None:
+            if self._model.active_peft_config.is_prompt_learning:
+                if choice.adapter is None:
+                    self._take_off()
+            elif choice.adapter is None:
                 self._model.base_model.disable_adapter_layers()
             else:
                 self._model.base_model.enable_adapter_layers()
@@ -161,6 +164,8 @@ class Generator:
 
     def _load(self, name: str, folder: Path) -> None:
         try:
+            if isinstance(self._model, PeftModel) and not self._goes_beside(folder):
+                self._take_off()
             if isinstance(self._model, PeftModel):
                 self._make_room(self._model)
                 self._model.load_adapter(folder, name, local_files_only=True)
@@ -174,6 +179,21 @@ class Generator:
                 f"The adapter {name} could not be put on its base model ({type(error).__name__}).",
                 "Its files may be damaged. Train it again, or put its folder back from a backup.",
             ) from error
+
+    def _goes_beside(self, folder: Path) -> bool:
+        """LoRA adapters stand side by side on one base; every other kind wants it for itself."""
+        assert isinstance(self._model, PeftModel)
+        kinds = {config.peft_type for config in self._model.peft_config.values()}
+        return kinds | {PeftConfig.from_pretrained(folder, local_files_only=True).peft_type} == {PeftType.LORA}
+
+    def _take_off(self) -> None:
+        """The base as it was before any adapter."""
+        assert isinstance(self._model, PeftModel)
+        for name in self._model.peft_config:
+            self._tokenizers.pop(name, None)
+        if not self._model.active_peft_config.is_prompt_learning:
+            self._model.unload()  # puts the base's own modules back in their places
+        self._model, self._active = self._plain, ""
 
     def _make_room(self, model: PeftModel) -> None:
         loaded = [name for name in self._tokenizers if name in model.peft_config]

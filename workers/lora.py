@@ -15,6 +15,8 @@ from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
+from workers import dylora
+
 
 class _LoraLinear(torch.autograd.Function):
     """x [..., in] W^T + bias + scale (x A^T) B^T, with W [out, in] frozen; A [rank, in] and B [out, rank] learn."""
@@ -32,11 +34,11 @@ class _LoraLinear(torch.autograd.Function):
         return y.view(*x.shape[:-1], -1)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor, None, None]:
         rows, low, small_a, small_b = ctx.saved_tensors
         gradient = grads[0].reshape(-1, grads[0].shape[-1])
         low_gradient = gradient @ small_b
-        a_gradient = (low_gradient.T @ rows).float()
+        a_gradient = (low_gradient.T @ rows).float() if ctx.needs_input_grad[1] else None  # LoRA-FA freezes A
         b_gradient = (gradient.T @ low).float().mul_(ctx.scale)
         x_gradient = None
         if ctx.needs_input_grad[0]:
@@ -71,6 +73,7 @@ def _is_plain(layer: LoraLayer) -> bool:
     base = layer.get_base_layer()
     return (
         (type(base) is nn.Linear or isinstance(base, Linear4bit))
+        and isinstance(layer.lora_A, nn.ModuleDict)  # AdaLoRA has bare matrices
         and list(layer.lora_A) == ["default"]
         and isinstance(layer.lora_dropout["default"], nn.Identity)
         and not layer.lora_variant
@@ -80,13 +83,15 @@ def _is_plain(layer: LoraLayer) -> bool:
 
 def _bind(layer: Any) -> None:
     original = layer.forward
-    base, a, b = layer.get_base_layer(), layer.lora_A["default"], layer.lora_B["default"]
-    scale = layer.scaling["default"]
+    base, scale, nested = layer.get_base_layer(), layer.scaling["default"], dylora.of(layer)
 
     @wraps(original)
     def forward(x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if torch.is_grad_enabled() and not layer.disable_adapters and not layer.merged:
-            return _LoraLinear.apply(x, a.weight, b.weight, base, scale)  # type: ignore[no-untyped-call]
-        return original(x, *args, **kwargs)
+        if not torch.is_grad_enabled() or layer.disable_adapters or layer.merged:
+            return original(x, *args, **kwargs)
+        a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+        if nested is not None and layer.training:
+            a = a * nested.factors(a)[:, None]
+        return _LoraLinear.apply(x, a, b, base, scale)  # type: ignore[no-untyped-call]
 
     layer.forward = forward

@@ -75,7 +75,7 @@ def install(model: PreTrainedModel) -> bool:
         return False
     original = model.forward
 
-    @wraps(original)
+    @wraps(type(model).forward)  # unbound, so that its signature, which `generate` reads, keeps all its names
     def forward(self: PreTrainedModel, *args: Any, **kwargs: Any) -> Any:
         labels = kwargs.pop("labels", None)
         if labels is None:

@@ -33,8 +33,15 @@ def attention_for(longest: int, machine: Machine) -> str:
     return "eager" if machine.device == "cpu" and longest <= SHORT_ROW else "sdpa"
 
 
-def load_base(base: BaseModel, bits: int, machine: Machine, attention: str = "sdpa") -> Loaded:
-    """Raises ModelError, in words, if the weights cannot be loaded."""
+def load_base(
+    base: BaseModel,
+    bits: int,
+    machine: Machine,
+    attention: str = "sdpa",
+    quantization: str = "nf4",
+    double_quantization: bool = True,
+) -> Loaded:
+    """Raises ModelError, in words, if the weights cannot be loaded. The last two matter for 4 bits only."""
     notice = ""
     if reason := machine.bits[bits]:
         notice = f"Trained with the base model in 16 bit instead of {bits}: {reason}"
@@ -44,7 +51,7 @@ def load_base(base: BaseModel, bits: int, machine: Machine, attention: str = "sd
             base.path,
             dtype=machine.dtype,
             device_map={"": machine.device},
-            quantization_config=_quantization(bits, machine.dtype),
+            quantization_config=_quantization(bits, machine.dtype, quantization, double_quantization),
             attn_implementation=attention,
             trust_remote_code=False,
             use_safetensors=True,
@@ -60,12 +67,12 @@ def load_base(base: BaseModel, bits: int, machine: Machine, attention: str = "sd
     return Loaded(model, bits, notice, size / GIB)
 
 
-def _quantization(bits: int, dtype: torch.dtype) -> BitsAndBytesConfig | None:
+def _quantization(bits: int, dtype: torch.dtype, kind: str, double: bool) -> BitsAndBytesConfig | None:
     if bits == 4:
         return BitsAndBytesConfig(
             load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
+            bnb_4bit_quant_type=kind,
+            bnb_4bit_use_double_quant=double,
             bnb_4bit_compute_dtype=dtype,
         )
     return BitsAndBytesConfig(load_in_8bit=True) if bits == 8 else None

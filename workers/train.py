@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
-from peft.utils import get_peft_model_state_dict
 from transformers import PreTrainedTokenizerBase, set_seed
 from transformers.utils import logging as transformers_logging
 
@@ -49,7 +48,7 @@ from studio.store.home import Home
 from studio.store.locks import Held, exclusive
 from studio.store.runs import Claim
 from studio.store.tables import Checkpoint, Run
-from workers import evaluate, lora, loss, methods, snapshot
+from workers import evaluate, loss, methods, starts
 from workers.attempt import Outcome, say, work
 from workers.batches import ByLength
 from workers.checkpoints import Keeper
@@ -92,7 +91,9 @@ def train(home: Home, db: Database, run: Run, progress: Progress) -> Outcome:
         progress.check_wish(keep_later=checkpoint is not None)
         rows = pack(encoded.rows, recipe.max_length) if recipe.packing else encoded.rows
         longest = max(len(row.ids) for row in [*rows, *checked.rows])
-        loaded = load_base(base, recipe.bits, machine, attention_for(longest, machine))
+        loaded = load_base(
+            base, recipe.bits, machine, attention_for(longest, machine), recipe.quantization, recipe.double_quantization
+        )
         progress.check_wish(keep_later=checkpoint is not None)
         fingerprint = reading.result()
     if loaded.notice:
@@ -103,11 +104,14 @@ def train(home: Home, db: Database, run: Run, progress: Progress) -> Outcome:
             "Put the former files back, or start the run anew.",
         )
     progress.tell(base_fingerprint=fingerprint, notice=_notice(loaded, checkpoint, damaged))
-    loss.install(loaded.model)
-    model = methods.attach(loaded.model, recipe, _public_name(base))
+    if not methods.learns_head(loaded.model, recipe):
+        loss.install(loaded.model)
+    fresh = checkpoint is None and run.parent_id is None
+    first = starts.batch_of(rows, tokenizer.pad_token_id or 0) if fresh else None
+    model = methods.attach(loaded.model, recipe, _public_name(base), recipe.steps(len(rows)), first)
     if run.parent_id is not None:
         methods.begin_from(model, adapters.whole(db, home, run.parent_id, fingerprint))
-    autocast = not lora.speed_up(model)
+    autocast = methods.needs_autocast(model)
 
     total_steps = recipe.steps(len(rows))
     progress.tell(total_steps=total_steps)
@@ -186,14 +190,8 @@ def _notice(loaded: Loaded, checkpoint: Checkpoint | None, damaged: list[Checkpo
 def _fill(
     folder: Path, model: PeftModel, tokenizer: PreTrainedTokenizerBase, base: BaseModel, fingerprint: str
 ) -> None:
-    # without save_embedding_layers=False PEFT would ask the model hub about the base
-    state = get_peft_model_state_dict(model, save_embedding_layers=False)
-    weights = {name: tensor.contiguous().cpu() for name, tensor in state.items()}
     about = {"format": "pt", "base_fingerprint": fingerprint, "base_id": _public_name(base)}
-    snapshot.save_tensors(weights, folder / "adapter_model.safetensors", about)
-    config = model.peft_config["default"]
-    config.inference_mode = True
-    config.save_pretrained(str(folder))
+    methods.save(model, folder, about)
     tokenizer.save_pretrained(str(folder))
 
 

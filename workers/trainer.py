@@ -23,7 +23,7 @@ from transformers.trainer_utils import SchedulerType
 
 from studio.core.recipe import Recipe
 from studio.core.run_state import Wish
-from workers import snapshot
+from workers import methods, snapshot
 from workers.attempt import BadLoss
 from workers.batches import ByLength, collate
 from workers.checkpoints import Keeper
@@ -101,8 +101,8 @@ class AnswerTrainer(Trainer):
         return 0  # nobody reads it, and counting the model's parameters at every step takes longer than the optimizer
 
     @property
-    def _learner(self) -> torch.nn.Module:
-        assert isinstance(self.model, torch.nn.Module)
+    def _learner(self) -> PeftModel:
+        assert isinstance(self.model, PeftModel)
         return self.model
 
     def is_sound(self) -> bool:
@@ -124,6 +124,7 @@ class AnswerTrainer(Trainer):
                 "scaler": scaler.state_dict() if scaler else {},
                 "random": snapshot.random_numbers(),
                 "tally": asdict(self.tally),
+                "method": methods.state(self._learner),
                 **more,
             },
         )
@@ -137,6 +138,7 @@ class AnswerTrainer(Trainer):
     def take_weights(self) -> None:
         """Put the weights of the state that was read into the model, to keep them without training on."""
         snapshot.restore_weights(self._learner, self._restored["weights"])
+        methods.restore(self._learner, self._restored["method"])
 
     def state_bytes(self) -> int:
         """About what `write_state` will take: the weights that learn and two moments of each."""
@@ -228,6 +230,11 @@ class Watch(TrainerCallback):
         self.progress.check()
         # in the middle of a step nothing can be saved to go on from exactly, so the others wait for its end
         control.should_training_stop = self.progress.wish is Wish.DISCARD
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        methods.after_step(self.trainer._learner, state.global_step + 1)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         seconds = monotonic() - self._step_began

@@ -8,6 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from studio.core.errors import RecipeError
+from studio.core.methods import conflicts
 from studio.core.presets import Facts, advise
 from studio.core.recipe import PRESETS, TARGET_GROUPS, Recipe
 
@@ -23,9 +24,12 @@ def build(choices: Mapping[str, Any], rows: int, parameters: int, facts: Facts |
     preset = choices.get("preset", "balanced")
     base = advise(preset if preset in PRESETS else "balanced", facts or Facts(rows, parameters)).recipe.model_dump()
     try:
-        return Recipe.model_validate(base | dict(choices))
+        recipe = Recipe.model_validate(base | dict(choices))
     except ValidationError as error:
         raise RecipeError(_sentences(error, choices)) from None
+    if found := conflicts(recipe):
+        raise RecipeError(found)
+    return recipe
 
 
 def _unknown_sentence(name: str) -> str:

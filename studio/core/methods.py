@@ -66,6 +66,7 @@ METHODS: dict[Method, MethodInfo] = {
         "Begins with more rank than it may keep and takes it away where it matters least.",
         "Zhang et al. 2023, arXiv:2303.10512",
         frozenset({"rank", "alpha", "dropout", "target_modules"}),
+        ((8, f"AdaLoRA mixes kinds of numbers on 8-bit weights. {_KEEPS_ROUNDED}."),),
         rate_factor=2.0,
     ),
     "vera": MethodInfo(
@@ -93,8 +94,9 @@ METHODS: dict[Method, MethodInfo] = {
         "IA³",
         "Learns only how strongly keys, values and the inside of each layer speak: very few numbers.",
         "Liu et al. 2022, arXiv:2205.05638",
-        refused_bits=(
-            (4, "IA³ gives numbers of another kind on 4-bit weights, which attention refuses. Choose 16 bits."),
+        refused_bits=tuple(
+            (bits, f"On {bits}-bit weights IA³ gives numbers of a kind that attention refuses. Choose 16 bits.")
+            for bits in (4, 8)
         ),
         rate_factor=5.0,
     ),
@@ -180,6 +182,11 @@ def conflicts(recipe: Recipe) -> dict[str, str]:
         found["initialization"] = (
             f"LoftQ makes up for what 4 bits lose; with {recipe.bits} bits there is nothing to make up for. "
             "Choose 4 bits, or another start."
+        )
+    elif recipe.initialization in ("pissa", "olora") and recipe.method == "lora" and recipe.bits == 8:
+        found["initialization"] = (
+            f"{START_NAMES[recipe.initialization]} starts from the base model's weights, and 8-bit ones cannot be read "
+            "back. Choose 4 or 16 bits, or another start."
         )
     if "target_modules" in info.uses and recipe.target_modules == "all-linear-embeddings" and not info.embeddings:
         found["target_modules"] = f"{info.name} cannot be put on embeddings. Choose all-linear."

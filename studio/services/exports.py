@@ -14,7 +14,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from studio.core.errors import ModelError, StudioError
 from studio.core.recipe import Recipe
-from studio.services import model_card
+from studio.services import model_card, truncation
 from studio.services.context import Studio
 from studio.store import adapters, runs
 from studio.store.artifacts import MANIFEST, file_sha256
@@ -42,22 +42,24 @@ _BASE_NAME = "base_model_name_or_path"
 @dataclass(frozen=True)
 class _Contents:
     files: dict[str, Path]
-    texts: dict[str, str]
+    texts: dict[str, str | bytes]
 
 
-def adapter_zip(studio: Studio, run_id: int) -> Path:
+def adapter_zip(studio: Studio, run_id: int, rank: int | None = None) -> Path:
     """The run's adapter as a zip file inside its own folder, written afresh. Errors as `write_adapter_zip`."""
-    return write_adapter_zip(studio, run_id, studio.home.run(run_id) / "adapter.zip")
+    name = "adapter.zip" if rank is None else f"adapter-rank-{rank}.zip"
+    return write_adapter_zip(studio, run_id, studio.home.run(run_id) / name, rank)
 
 
-def write_adapter_zip(studio: Studio, run_id: int, out: Path) -> Path:
+def write_adapter_zip(studio: Studio, run_id: int, out: Path, rank: int | None = None) -> Path:
     """Write the run's adapter to `out`; into it under its own name if it is a folder. Returns the file's path.
 
-    Raises NotFound if the run has no adapter, ModelError if its files are damaged, StudioError if `out` cannot be
-    written; all in words. A file that was there before stays whole until the new one is.
+    With `rank` an adapter that was trained with DyLoRA is cut down to it first.
+    Raises NotFound if the run has no adapter, RecipeError if it has not that rank, ModelError if its files are damaged,
+    StudioError if `out` cannot be written; all in words. A file that was there before stays whole until the new one is.
     """
-    contents = _contents(studio, run_id)
-    target = out / file_name(runs.get(studio.db, run_id)) if out.is_dir() else out
+    contents = _contents(studio, run_id, rank)
+    target = out / file_name(runs.get(studio.db, run_id), rank) if out.is_dir() else out
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
@@ -74,24 +76,31 @@ def write_adapter_zip(studio: Studio, run_id: int, out: Path) -> Path:
     return target
 
 
-def file_name(run: Run) -> str:
+def file_name(run: Run, rank: int | None = None) -> str:
     """What the run's zip is called, for example `support-helper-run-42.zip`."""
     plain = unicodedata.normalize("NFKD", run.name).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9]+", "-", plain)[:60].strip("-")
-    return f"{slug or 'adapter'}-run-{run.id}.zip"
+    cut = "" if rank is None else f"-rank-{rank}"
+    return f"{slug or 'adapter'}-run-{run.id}{cut}.zip"
 
 
-def _contents(studio: Studio, run_id: int) -> _Contents:
+def _contents(studio: Studio, run_id: int, rank: int | None) -> _Contents:
     adapter = adapters.usable(studio.db, studio.home, run_id)
     run = runs.get(studio.db, run_id)
+    if rank is not None:
+        truncation.require_choice(Recipe.model_validate(run.recipe), rank)
     folder = adapters.folder(studio.home, adapter)
     files = _whole(folder, run_id, adapter.sha256)
     base = model_card.base_of(studio.home.models, adapter)
     config = json.loads(files.pop(CONFIG).read_text(encoding="utf-8"))
     if Path(config.get(_BASE_NAME) or "/").is_absolute():
         config[_BASE_NAME] = base.public_id
-    card = model_card.write(run, adapter, base, get_dataset(studio.db, run.dataset_id))
-    texts = {
+    card = model_card.write(run, adapter, base, get_dataset(studio.db, run.dataset_id), rank)
+    cut: dict[str, str | bytes] = {}
+    if rank is not None:
+        cut[WEIGHTS] = truncation.truncate_weights(str(files.pop(WEIGHTS)), rank)
+        config = truncation.truncate_config(config, rank)
+    texts = cut | {
         CONFIG: json.dumps(config, indent=2, sort_keys=True) + "\n",
         "README.md": card,
         "recipe.yaml": _recipe(run, base.public_id, adapter.base_fingerprint),

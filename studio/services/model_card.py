@@ -11,6 +11,7 @@ import yaml
 
 from studio.core.catalog import CATALOG, CatalogModel
 from studio.core.errors import ModelError
+from studio.core.methods import METHODS
 from studio.core.recipe import Recipe
 from studio.store import base_models
 from studio.store.tables import Adapter, Dataset, Run
@@ -53,12 +54,13 @@ def base_of(models: Path, adapter: Adapter) -> Base:
     return Base(known.name if known else public_id, public_id, licence, "", known)
 
 
-def write(run: Run, adapter: Adapter, base: Base, dataset: Dataset) -> str:
-    """The model card as Markdown, with the front matter that model hubs read."""
+def write(run: Run, adapter: Adapter, base: Base, dataset: Dataset, rank: int | None = None) -> str:
+    """The model card as Markdown, with the front matter that model hubs read. `rank`: what it was cut down to."""
+    recipe = Recipe.model_validate(run.recipe)
     sections = [
-        _front_matter(base),
+        _front_matter(base, recipe),
         f"# {_plain(run.name)}",
-        f"A LoRA adapter for {base.name}, trained with Adapter Studio. It works only on top of that base model.",
+        _what(base, recipe, rank),
         _base(base, adapter),
         _data(run, dataset),
         _results(run.summary),
@@ -69,14 +71,22 @@ def write(run: Run, adapter: Adapter, base: Base, dataset: Dataset) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _front_matter(base: Base) -> str:
+def _what(base: Base, recipe: Recipe, rank: int | None) -> str:
+    info = METHODS[recipe.method]
+    article = "An" if info.name[0] in "AEIOU" else "A"
+    said = f"{article} {info.name} adapter for {base.name}, trained with Adapter Studio. It works only on top of that base model."
+    cut = f" Cut down to rank {rank} after training." if rank is not None else ""
+    return f"{said}{cut} {info.name}: {info.sentence[0].lower()}{info.sentence[1:]} ({info.paper})"
+
+
+def _front_matter(base: Base, recipe: Recipe) -> str:
     spdx = base.licence.lower() if base.known else "other"
     facts = {
         "base_model": base.public_id,
         "library_name": "peft",
         "pipeline_tag": "text-generation",
         "license": spdx,
-        "tags": ["lora", "adapter-studio"],
+        "tags": [recipe.method, "adapter-studio"],
     }
     return f"---\n{yaml.safe_dump(facts, sort_keys=False)}---"
 

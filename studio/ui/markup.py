@@ -18,7 +18,10 @@ from studio.ui import words
 from studio.ui.theme import ASSETS_URL
 
 PAGES = (("New model", "/"), ("My models", "/models"), ("Chat", "/chat"), ("Data", "/data"), ("Storage", "/storage"))
-FORECAST = '<div id="forecast-panel"></div>'
+FORECAST = (
+    '<details class="foresee"><summary>What it will take<span class="verdict"></span></summary>'
+    '<div id="forecast-panel"></div></details>'
+)
 _SHOWN_CHARS = 600
 _SHOWN_REASONS = 6
 _SHOWN_FINDINGS = 4

@@ -77,10 +77,10 @@ def _router(studio: Studio) -> APIRouter:
         return {"id": made.id}
 
     @router.get("/download/run-{run}.zip")
-    def download(run: str) -> Response:
+    def download(run: str, rank: Annotated[int | None, Query(ge=1, le=256)] = None) -> Response:
         run_id = runs.parse_id(run)
-        path = exports.adapter_zip(studio, run_id)
-        name = exports.file_name(runs.view(studio, run_id).run)
+        path = exports.adapter_zip(studio, run_id, rank)
+        name = exports.file_name(runs.view(studio, run_id).run, rank)
         return FileResponse(path, filename=name, media_type="application/zip")
 
     @router.get("/download/run-{run}-metrics.csv")

@@ -70,13 +70,14 @@ class ModelPart:
             elem_id="preset",
         )
         self.note = html()
+        # not inside the accordion: what is folded has no script running
+        self.wish = gr.HTML("", html_template="", js_on_load=_LISTEN, apply_default_css=False, elem_classes="unseen")
         with gr.Accordion("More settings", open=False, elem_id="more-settings"):
             self.changes = html(elem_id="changes")
             for title, names in GROUPS.items():
                 self.groups[title] = gr.Accordion(title, open=title == "Method", elem_classes="group")
                 with self.groups[title], gr.Row(elem_classes="recipe-fields"):
                     self.fields |= forms.widgets(names)
-            self.wish = gr.HTML("", html_template="", js_on_load=_LISTEN, apply_default_css=False)
             self.file = RecipeFile(self._studio, self.wish)
 
     def lay_out_start(self) -> None:
