@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from studio.core.conversation import Conversation, Message
+from studio.core.presets import Task
 
 TOPICS = (
     "ai",
@@ -35,6 +36,7 @@ class Set:
     held_back: list[Conversation]
     match: Match | None = None  # where an answer is right or wrong
     answer_tokens: int = 16
+    kind: Task = "chat"
 
 
 def load(folder: Path, name: str) -> Set:
@@ -80,7 +82,7 @@ def _topics(folder: Path) -> Set:
         pairs = _pairs(folder / f"{topic}.yml")
         chosen = Random(0).sample(pairs, min(len(pairs), MOST_OF_A_TOPIC))
         rows += [_asked(pair[0], topic) for pair in chosen]
-    return _drawn(rows, 150, 80, lambda answer, right: answer.strip() == right)
+    return _drawn(rows, 150, 80, lambda answer, right: answer.strip() == right, "labels")
 
 
 _SETS: dict[str, Callable[[Path], Set]] = {
@@ -94,11 +96,13 @@ _SETS: dict[str, Callable[[Path], Set]] = {
 NAMES = tuple(_SETS)
 
 
-def _drawn(rows: list[Conversation], learn: int, held_back: int, match: Match | None = None) -> Set:
+def _drawn(
+    rows: list[Conversation], learn: int, held_back: int, match: Match | None = None, kind: Task = "chat"
+) -> Set:
     """No conversation twice."""
     distinct = list({row.messages: row for row in rows}.values())
     Random(0).shuffle(distinct)
-    return Set(distinct[held_back : held_back + learn], distinct[:held_back], match)
+    return Set(distinct[held_back : held_back + learn], distinct[:held_back], match, kind=kind)
 
 
 def _asked(question: str, answer: str) -> Conversation:

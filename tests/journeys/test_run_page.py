@@ -110,7 +110,9 @@ def write(studio: Studio, claim: runs.Claim, rows: list[dict[str, Any]]) -> None
 
 def ask(studio: Studio, claim: runs.Claim, step: int, answer: Callable[[str], str]) -> None:
     asked = enumerate(QUESTIONS.items())
-    rows = [{"step": step, "position": n, "question": q, "expected": a, "answer": answer(a)} for n, (q, a) in asked]
+    rows = [
+        {"step": step, "position": n, "question": q, "expected": a, "answer": answer(a)} for n, (q, a) in asked
+    ]
     with studio.db.writing() as session:
         metrics.write_samples(session, claim.run_id, rows)
 
@@ -128,12 +130,7 @@ def finished(studio: Studio, folder: Path, name: str = "Shelf helper") -> int:
     forecast = {"memory_gib": {"total": 2.5, "weights": 0.2}, "minutes": 2.4, "minutes_low": 1.8, "minutes_high": 3.1}
     claim = begin(studio, folder, name, forecast=forecast)
     write(studio, claim, rows_of(range(181)))
-    ask(
-        studio,
-        claim,
-        0,
-        lambda expected: "I'm sorry, I don't know where that is. Could you tell me more about the item?",
-    )
+    ask(studio, claim, 0, lambda expected: "I'm sorry, I don't know where that is. Could you tell me more about the item?")
     ask(studio, claim, 60, lambda expected: f"It is {expected.lower()}")
     ask(studio, claim, 120, lambda expected: expected)
     ask(studio, claim, 180, lambda expected: expected.replace("shelf", "the shelf"))

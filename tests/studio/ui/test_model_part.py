@@ -8,7 +8,6 @@ import pytest
 
 from studio.core.choices import parse_yaml
 from studio.services.context import Studio
-from studio.ui import forms
 from studio.ui.draft import ExamplesDraft, ModelDraft
 from studio.ui.pages.model_part import ModelPart
 from studio.ui.wish import Wish
