@@ -61,7 +61,7 @@ def groups(changed: Container[str]) -> dict[str, Look]:
 def changes(changed: dict[str, Any], before: dict[str, Any]) -> str:
     """What differs from the preset's values, with a way back."""
     return markup.changes(
-        (name, Recipe.model_fields[name].title or name, shown(value), shown(before[name]))
+        (name, Recipe.model_fields[name].title or name, *(_short(name, v) for v in (value, before[name])))
         for name, value in changed.items()
     )
 
@@ -73,8 +73,13 @@ def shown(value: Any) -> str:
     return "nothing" if value in ("", None) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
+def _short(name: str, value: Any) -> str:
+    return METHODS[value].name if name == "method" else shown(value)
+
+
 def _option(name: str, option: Any, recipe: Recipe) -> str:
-    reason = allowed(name, option, recipe)
+    chosen = getattr(recipe, name) == option  # of that, the field itself tells what is wrong
+    reason = "" if chosen else allowed(name, option, recipe)
     if name == "method":
         method = METHODS[option]
         return f"{method.name}\n{method.sentence}" + (f"\nNot now: {reason}" if reason else "")

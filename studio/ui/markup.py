@@ -82,7 +82,7 @@ def changes(changed: Iterable[tuple[str, str, str, str]]) -> str:
     items = Markup("").join(
         Markup(
             '<li><span>{}: <strong>{}</strong>, not {}</span> <button type="button" class="button link" '
-            'data-reset="{}" aria-label="Reset {}">Reset</button></li>'
+            'data-reset="{}">Reset<span class="spoken"> {}</span></button></li>'
         ).format(title, value, usual, name, title)
         for name, title, value, usual in listed
     )
