@@ -15,29 +15,32 @@ def looks(recipe: Recipe, advice: Advice, changed: Container[str], wrong: Contai
     """One a field. `recipe` is what is chosen as far as it can be used, `wrong` names what cannot."""
     idle, against = unused(recipe), conflicts(recipe)
     usual = forms.to_values(advice.recipe)
+
+    def told(name: str) -> tuple[str, str]:
+        """The kind of look, and the sentence that explains it."""
+        if name in idle:
+            return "idle", idle[name]
+        if name in against:
+            return "wrong", against[name]
+        if name in wrong:
+            return "wrong", "This cannot be used."
+        if name in changed:
+            return "changed", f"Changed. The preset says {_written(name, usual[name])}."
+        reason = advice.reasons.get(name)
+        return "plain", f"{shown(usual[name])}: {reason}." if reason else ""
+
     found: dict[str, Look] = {}
     for name in ADVANCED_FIELDS:
-        told, look = "", "plain"
-        if name in idle:
-            told, look = idle[name], "idle"
-        elif name in against:
-            told, look = against[name], "wrong"
-        elif name in wrong:
-            told, look = "This cannot be used.", "wrong"
-        elif name in changed:
-            told, look = f"Changed. The preset says {shown(usual[name])}.", "changed"
-        elif name in advice.reasons:
-            told = f"{shown(usual[name])}: {advice.reasons[name]}."
-        found[name] = {
-            "info": f"{forms.help_of(name)}\n_{told}_"
-            if told and look == "plain"
-            else f"{forms.help_of(name)}\n**{told}**"
-            if told
-            else forms.help_of(name),
-            "interactive": name not in idle,
-            "elem_classes": [*(["cards"] if name == "method" else []), f"is-{look}"],
-        }
+        kind, sentence = told(name)
+        classes = ["cards", f"is-{kind}"] if name == "method" else [f"is-{kind}"]
+        info = "\n".join(filter(None, [_help(name, recipe), f"**{sentence}**" if sentence else ""]))
+        found[name] = {"info": info, "interactive": name not in idle, "elem_classes": classes}
     return found
+
+
+def _help(name: str, recipe: Recipe) -> str:
+    method = METHODS[recipe.method]
+    return f"{forms.help_of(name)} {method.name}: {method.paper}." if name == "method" else forms.help_of(name)
 
 
 def options(recipe: Recipe) -> dict[str, Look]:
@@ -61,7 +64,7 @@ def groups(changed: Container[str]) -> dict[str, Look]:
 def changes(changed: dict[str, Any], before: dict[str, Any]) -> str:
     """What differs from the preset's values, with a way back."""
     return markup.changes(
-        (name, Recipe.model_fields[name].title or name, *(_short(name, v) for v in (value, before[name])))
+        (name, Recipe.model_fields[name].title or name, *(_written(name, v) for v in (value, before[name])))
         for name, value in changed.items()
     )
 
@@ -73,7 +76,7 @@ def shown(value: Any) -> str:
     return "nothing" if value in ("", None) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _short(name: str, value: Any) -> str:
+def _written(name: str, value: Any) -> str:
     return METHODS[value].name if name == "method" else shown(value)
 
 
