@@ -13,11 +13,10 @@ export function listen(props) {
     const button = event.target.closest("[data-reset]");
     if (button) wish(Object.fromEntries(button.dataset.reset.split(" ").map((name) => [name, null])));
   });
-  foldForecast(document.querySelector("details.foresee"));
 }
 
 /** On a phone the forecast is one line until it is opened. */
-function foldForecast(fold) {
+export function foldForecast(fold) {
   const wide = matchMedia("(min-width: 961px)");
   const adapt = () => (fold.open = wide.matches);
   wide.addEventListener("change", adapt);

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 Updates = dict[Any, Any]
 _PRIVATE: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 _ANNOUNCE = f'async (examples, model) => {{ (await import("{ASSETS_URL}/form.js")).announce(examples, model) }}'
+_FOLD = f'import("{ASSETS_URL}/form.js").then((form) => form.foldForecast(element.querySelector("details")));'
 _GO = "(address) => { if (address) window.location.assign(address) }"
 
 
@@ -52,7 +53,7 @@ class Home:
                 with gr.Column(elem_classes="step-block"):
                     self.model.lay_out_settings()
             with gr.Column(elem_classes="foresee"):
-                html(markup.FORECAST)
+                gr.HTML(markup.FORECAST, js_on_load=_FOLD, apply_default_css=False)
             with gr.Column(elem_classes="step-block last"):
                 self.model.lay_out_start()
         self.address = gr.Textbox(visible=False)  # of the run that was started
