@@ -81,10 +81,12 @@ def ours(home: Home, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "workers.train", *arguments, "--home", str(home.path), "--models", str(home.models)]
 
 
-def plain(models: Path, rows: Path, *arguments: str) -> dict[str, Any]:
-    """Run the TRL script; what it measured."""
-    command = [sys.executable, str(HERE / "plain_trl.py"), str(models / STARTER), str(rows), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+def plain(script: str, models: Path, rows: Path, *arguments: str, python: str = sys.executable) -> dict[str, Any]:
+    """Run one of the plain scripts; what it measured."""
+    command = [python, str(HERE / script), str(models / STARTER), str(rows), *arguments]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=ENVIRONMENT | {"PYTHONPATH": str(HERE.parents[1])}
+    )
     if done.returncode:
         sys.exit(done.stderr)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

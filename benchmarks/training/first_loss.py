@@ -70,7 +70,9 @@ def main() -> None:
             folder = Path(scratch) / f"home{standby}"
             first = through_the_studio(folder, options.models, rows, options.held_back, standby)
             print(f"{who:16} {first['validation']:22.1f} {first['train']:21.1f}", flush=True)
-        got = plain(options.models, file, "--steps", str(STEPS), "--held-back", str(options.held_back))["first"]
+        got = plain("plain_trl.py", options.models, file, "--steps", str(STEPS), "--held-back", str(options.held_back))[
+            "first"
+        ]
         print(f"{'TRL script':16} {got['validation']:22.1f} {got['train']:21.1f}")
 
 

@@ -11,40 +11,16 @@ STARTED = time.monotonic()
 
 import argparse  # noqa: E402
 import json  # noqa: E402
-import resource  # noqa: E402
 import tempfile  # noqa: E402
 from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
 
 import torch  # noqa: E402
 from datasets import Dataset  # noqa: E402
 from peft import LoraConfig  # noqa: E402
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, TrainerCallback  # noqa: E402
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig  # noqa: E402
 from trl import SFTConfig, SFTTrainer  # noqa: E402
 
-
-class Stopwatch(TrainerCallback):
-    """Wall and processor seconds of every step, and when the first losses were there."""
-
-    def __init__(self) -> None:
-        self.wall: list[float] = []
-        self.processor: list[float] = []
-        self.losses: list[float] = []
-        self.first: dict[str, float] = {}
-
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        self.began = time.monotonic(), time.process_time()
-
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.wall.append(time.monotonic() - self.began[0])
-        self.processor.append(time.process_time() - self.began[1])
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
-        if "eval_loss" in logs:
-            self.first.setdefault("validation", time.monotonic() - STARTED)
-        if "loss" in logs:
-            self.losses.append(logs["loss"])
-            self.first.setdefault("train", time.monotonic() - STARTED)
+from benchmarks.training.stopwatch import Stopwatch  # noqa: E402
 
 
 def main() -> None:
@@ -57,7 +33,7 @@ def main() -> None:
     parser.add_argument("--max-length", type=int, default=256)
     parser.add_argument("--held-back", type=int, default=0, help="rows to evaluate on, before the first step")
     options = parser.parse_args()
-    stopwatch = Stopwatch()
+    stopwatch = Stopwatch(STARTED)
 
     with options.rows.open(encoding="utf-8") as file:
         records = [json.loads(line) for line in file]
@@ -104,17 +80,7 @@ def main() -> None:
             callbacks=[stopwatch],
         )
         trainer.train()
-    print(
-        json.dumps(
-            {
-                "wall": stopwatch.wall,
-                "processor": stopwatch.processor,
-                "losses": stopwatch.losses,
-                "first": stopwatch.first,
-                "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / (1 << 30),
-            }
-        )
-    )
+    stopwatch.print()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""The same training through the studio's worker and through a plain TRL script, in turn: A B A B.
+"""The same training through the studio's worker, a plain TRL script and LLaMA-Factory, in turn: A B C A B C.
 
     python -m benchmarks.training.run --models FOLDER [--rows FILE.jsonl] [--steps 12] [--rounds 2]
+        [--llamafactory ENVIRONMENT/bin/python]
 
 Model, rows, steps, batch, LoRA (r 8, all linear layers) and bits are the same; loss on the answers only, gradient
 checkpointing off. Seconds and processor seconds per step are medians without the first two steps.
@@ -9,8 +10,10 @@ checkpointing off. Seconds and processor seconds per step are medians without th
 import argparse
 import json
 import os
+import sys
 import tempfile
 import time
+from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -50,10 +53,12 @@ def through_the_studio(folder: Path, models: Path, rows: list[dict[str, str]], s
     }
 
 
-def through_trl(file: Path, models: Path, steps: int, bits: int) -> dict[str, Any]:
-    got = plain(
-        models, file, "--steps", str(steps), "--bits", str(bits), "--batch", str(BATCH), "--max-length", str(LENGTH)
-    )
+def by_script(
+    script: str, file: Path, models: Path, steps: int, bits: int, python: str = sys.executable
+) -> dict[str, Any]:
+    given = {"steps": steps, "bits": bits, "batch": BATCH, "max-length": LENGTH}
+    arguments = [part for name, value in given.items() for part in (f"--{name}", str(value))]
+    got = plain(script, models, file, *arguments, python=python)
     return {
         "wall": median(got["wall"][2:]),
         "processor": median(got["processor"][2:]),
@@ -69,10 +74,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--bits", type=int, nargs="+", default=[4, 16])
+    parser.add_argument("--llamafactory", help="the Python of an environment that has it; see README.md")
     options = parser.parse_args()
     print(f"{'bits':>4} {'':8} {'s/step':>8} {'core-s/step':>12} {'peak GiB':>9} {'last loss':>10}")
     for bits in options.bits:
-        results: dict[str, list[dict[str, Any]]] = {"studio": [], "TRL": []}
+        results: dict[str, list[dict[str, Any]]] = defaultdict(list)
         with tempfile.TemporaryDirectory() as scratch:
             rows = rows_of(options.rows, options.models, BATCH * options.steps, LENGTH)
             file = Path(scratch) / "rows.jsonl"
@@ -80,15 +86,22 @@ def main() -> None:
             for round_number in range(options.rounds):
                 home = Path(scratch) / f"home{round_number}"
                 results["studio"].append(through_the_studio(home, options.models, rows, options.steps, bits))
-                results["TRL"].append(through_trl(file, options.models, options.steps, bits))
+                work = file, options.models, options.steps, bits
+                results["TRL"].append(by_script("plain_trl.py", *work))
+                if options.llamafactory:
+                    results["LLaMA-F."].append(by_script("plain_llamafactory.py", *work, options.llamafactory))
         figures = {
             who: {key: median(r[key] for r in of_all) for key in ("wall", "processor", "peak", "loss")}
             for who, of_all in results.items()
         }
         for who, f in figures.items():
             print(f"{bits:>4} {who:8} {f['wall']:8.2f} {f['processor']:12.2f} {f['peak']:9.2f} {f['loss']:10.3f}")
-        ratio = {key: figures["studio"][key] / figures["TRL"][key] for key in ("wall", "processor", "peak")}
-        print(f"{bits:>4} {'ratio':8} {ratio['wall']:8.2f} {ratio['processor']:12.2f} {ratio['peak']:9.2f}", flush=True)
+        for who in list(figures)[1:]:
+            ratio = {key: figures["studio"][key] / figures[who][key] for key in ("wall", "processor", "peak")}
+            print(
+                f"{bits:>4} {'/ ' + who:8} {ratio['wall']:8.2f} {ratio['processor']:12.2f} {ratio['peak']:9.2f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
