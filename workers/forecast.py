@@ -110,13 +110,16 @@ def configuration(source: Path | dict[str, Any]) -> PreTrainedConfig:
     """Raises ModelError if transformers does not know such a model."""
     try:
         if isinstance(source, dict):
-            return AutoConfig.for_model(**source)
-        return AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=True)
+            made = AutoConfig.for_model(**source)
+        else:
+            made = AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=True)
     except (ValueError, KeyError, OSError, TypeError) as error:
         raise ModelError(
             f"The base model's configuration cannot be read ({str(error).splitlines()[0][:160]}).",
             "Choose another base model.",
         ) from error
+    assert isinstance(made, PreTrainedConfig)
+    return made
 
 
 def _bare(config: PreTrainedConfig, attention: str) -> PreTrainedModel:
@@ -172,8 +175,8 @@ def _picture(adapted: PeftModel, parts: list[tuple[str, nn.Module]]) -> dict[str
 
 
 def _described(name: str, module: nn.Module, learning: int) -> dict[str, Any]:
-    weight = module.weight if isinstance(getattr(module, "weight", None), Tensor) else None
-    sizes = list(weight.shape) if weight is not None else []
+    weight = getattr(module, "weight", None)
+    sizes = list(weight.shape) if isinstance(weight, Tensor) else []
     matrix = isinstance(module, nn.Linear)
     return {
         "name": name,
@@ -186,7 +189,10 @@ def _described(name: str, module: nn.Module, learning: int) -> dict[str, Any]:
 
 
 def _adapter_bytes(adapted: PeftModel) -> int:
-    return sum(t.nbytes for t in get_peft_model_state_dict(adapted, save_embedding_layers=False).values())
+    try:
+        return sum(t.nbytes for t in get_peft_model_state_dict(adapted, save_embedding_layers=False).values())
+    except NotImplementedError:  # prompts are written as numbers, and here are none
+        return 4 * methods.trainable_parameters(adapted)
 
 
 def _head_alone(model: PreTrainedModel) -> bool:
@@ -203,7 +209,7 @@ class _Ledger(TorchDispatchMode):
     """Adds up the bytes of tensors that are alive, those of `owned` apart."""
 
     def __init__(self, owned: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self._known = {t.untyped_storage()._cdata for t in (*owned.parameters(), *owned.buffers())}
         self._alive: dict[int, int] = {}
@@ -262,18 +268,20 @@ def _step(config: PreTrainedConfig, recipe: Recipe, attention: str, longest: int
     layers = config.get_text_config().num_hidden_layers
     found: dict[str, Any] = {"tokens": tokens}
     for name, checkpointing in (("off", False), ("on", True)):
-        # where the last layers alone learn, all are needed to see what the others keep: nothing
-        sizes = (layers, layers) if recipe.method == "layers" or layers < 3 else (2, 3)
+        sizes = (min(2, layers), min(3, layers))
         shallow = [_adapted(config, recipe, attention, n) for n in sizes]
         fast = recipe.bits != 8 and all(lora.speed_up(model) for model in shallow)
         found["fast"] = fast
         try:
             two, three = (_traced(model, tokens, fast, checkpointing) for model in shallow)
-        except (RuntimeError, NotImplementedError, ValueError):
+        except (RuntimeError, NotImplementedError, ValueError) as error:
+            print(f"not traced: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
             found[name] = None
             continue
-        # otherwise all layers are alike: each further one adds as much as the third
-        found[name] = {part: two[part] + (layers - sizes[0]) * (three[part] - two[part]) for part in two}
+        # all layers are alike: each further one adds as much as the third; frozen ones below those that learn, nothing
+        above = recipe.method == "layers" and not checkpointing
+        counting = min(layers, recipe.trained_layers) if above else layers
+        found[name] = {part: two[part] + (counting - sizes[0]) * (three[part] - two[part]) for part in two}
     return found
 
 
@@ -299,9 +307,13 @@ def _traced(adapted: PeftModel, tokens: int, fast: bool, checkpointing: bool) ->
         ids = torch.zeros(1, tokens, dtype=torch.long)
         # on the meta device only a mask of four dimensions is not looked into
         mask = torch.zeros(1, 1, tokens, tokens, dtype=torch.bfloat16) if fast else None
+        inputs: dict[str, Tensor] = {"input_ids": ids}
+        if not any(parameter.requires_grad for parameter in model.parameters()):  # learned tokens alone: at its input
+            width = model.get_input_embeddings().weight.shape[1]
+            inputs = {"inputs_embeds": torch.zeros(1, tokens, width, dtype=torch.bfloat16, requires_grad=True)}
         ledger = _Ledger(adapted)
         with ledger, torch.autocast("cpu", torch.bfloat16, enabled=not fast):
-            hidden = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+            hidden = model.base_model(**inputs, attention_mask=mask, use_cache=False).last_hidden_state
             kept = ledger.now
             hidden.backward(torch.empty_like(hidden))
     learned = sum(p.grad.nbytes for p in adapted.parameters() if p.grad is not None)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from studio.commands.common import Command, add_data, add_json, open_studio, take_data
@@ -20,6 +21,7 @@ PARTS = {
     "optimizer": "optimizer",
     "activations": "activations",
     "logits": "logits",
+    "mapped_file": "the base model's file; the system takes this back when needed",
     "other": "libraries and the rest",
 }
 
@@ -47,9 +49,10 @@ def _forecast(options: argparse.Namespace) -> None:
         options.model, choices, upload_id=upload_id, mapping=mapping,
         rows=max(0, options.rows), tokens=max(0, options.tokens_per_row),
     )  # fmt: skip
-    if options.probe:
-        forecast.try_speed(studio, question)
-    told = forecast.forecast(studio, question)
+    with closing(studio.errands):
+        if options.probe:
+            forecast.try_speed(studio, question)
+        told = forecast.forecast(studio, question)
     print(json.dumps(told.as_dict(), ensure_ascii=False)) if options.json else _print(told)
 
 

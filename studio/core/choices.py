@@ -83,7 +83,10 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
         if not equals:
             raise RecipeError({pair: f"“{pair}” is not a setting. Write key=value, for example rank=8."})
         try:
-            choices[key.strip()] = yaml.safe_load(value)  # so that 8 is a number and true a truth value
+            read = yaml.safe_load(value)  # so that 8 is a number and true a truth value
+            field = Recipe.model_fields.get(key.strip())
+            word = field is not None and value.strip() in get_args(field.annotation)  # YAML's on and off are ours
+            choices[key.strip()] = value.strip() if word else read
         except yaml.YAMLError:
             choices[key.strip()] = value.strip()
     return choices

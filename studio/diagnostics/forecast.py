@@ -23,9 +23,9 @@ FP32 = 4  # adapters learn in float32, see `workers.methods`
 OPTIMIZER_BYTES = (("8bit", 2.0), ("adafactor", 0.1), ("muon", 4.0), ("", 8.0))
 AUTO_MARGIN = 1.5
 CUDA_CONTEXT_GIB = 0.6
-PROCESSOR_EXTRA_GIB = 0.35  # what a training process takes beside libraries and tensors: tokenizer, kernels' scratch
+PROCESSOR_EXTRA_GIB = 0.52  # seen beside libraries and tensors: tokenizer, kernels' scratch, what malloc keeps
 # what an architecture that cannot be traced keeps of a token in a layer, in numbers of its width (arXiv:2205.05198)
-USUAL_KEPT, USUAL_CHECKPOINTED = 17.0, 1.0
+USUAL_KEPT, USUAL_CHECKPOINTED = 20.0, 1.0
 WHOLE_LOGITS = 14  # bytes of each logit: 16 bit, float32, log-softmax and gradient at once
 
 
@@ -92,11 +92,20 @@ class Memory:
     optimizer: float
     activations: float
     logits: float
+    mapped_file: (
+        float  # of a base model that is quantized on a processor: pages the system takes back when it needs them
+    )
     other: float
 
     @property
     def total(self) -> float:
+        """What the system will show for the process."""
         return float(sum(asdict(self).values()))
+
+    @property
+    def needed(self) -> float:
+        """What must really be there."""
+        return self.total - self.mapped_file
 
     def as_dict(self) -> dict[str, float]:
         return {name: round(value, 4) for name, value in (asdict(self) | {"total": self.total}).items()}
@@ -149,6 +158,7 @@ def memory(facts: Facts, recipe: Recipe, machine: Machine, batch: Batch, checkpo
         optimizer=_optimizer_bytes(recipe) * learning / GIB,
         activations=_activations(facts, machine, batch, checkpointing) / GIB,
         logits=_logits(facts, batch) / GIB,
+        mapped_file=facts.parameters * 2 / GIB if quantized and machine.device == "cpu" else 0.0,
         other=CUDA_CONTEXT_GIB if machine.device == "cuda" else machine.framework_gib + PROCESSOR_EXTRA_GIB,
     )
 
@@ -158,14 +168,14 @@ def checkpoints(facts: Facts, recipe: Recipe, machine: Machine, batch: Batch) ->
     wanted = recipe.gradient_checkpointing
     if wanted == "auto":  # as `workers.activations` decides it, once the model is loaded
         kept = memory(facts, recipe, machine, batch, False)
-        return AUTO_MARGIN * kept.activations > machine.free_gib - (kept.total - kept.activations - kept.logits)
+        return AUTO_MARGIN * kept.activations > machine.free_gib - (kept.needed - kept.activations - kept.logits)
     return wanted == "on"
 
 
-def fits(needed: Memory, machine: Machine) -> Fits:
-    if needed.total > MOST_SHARE * machine.memory_gib:
+def fits(memory: Memory, machine: Machine) -> Fits:
+    if memory.needed > MOST_SHARE * machine.memory_gib:
         return "wont_fit"
-    return "tight" if needed.total > TIGHT_SHARE * machine.free_gib else "fits"
+    return "tight" if memory.needed > TIGHT_SHARE * machine.free_gib else "fits"
 
 
 def _constants(facts: Facts, bits: int, double: bool) -> float:
@@ -269,7 +279,7 @@ def make_it_fit(
         if facts.attention == "eager" and smaller.longest != batch.longest:
             continue  # this attention was counted at one length only
         after = memory(facts, lighter, machine, smaller, checkpoints(facts, lighter, machine, smaller))
-        if after.total < 0.98 * before.total:
+        if after.needed < 0.98 * before.needed:
             changes = [c for c in changes if c.field != change.field] + [_joined(changes, change)]
             recipe, batch = lighter, smaller
     return changes

@@ -72,6 +72,13 @@ class Errands:
         process = self._helpers.get(helper)
         return process is not None and process.poll() is None
 
+    def close(self) -> None:
+        """End the helpers; they would end by themselves, but later."""
+        for process in self._helpers.values():
+            with process:  # closes its pipes and waits for it
+                process.terminate()
+        self._helpers.clear()
+
     def _said(self, helper: Helper, line: str) -> str | None:
         if not self.is_up(helper):
             with (self._home.logs / "errands.log").open("ab") as log:

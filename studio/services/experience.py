@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import time
@@ -77,34 +78,40 @@ def _trained(folder: Path, models: Path, base_id: str, recipe: Recipe, tokens: i
         usable_rows=rows, skipped=[],
     )  # fmt: skip
     home.dataset(dataset.id).mkdir()
-    half = "word " * max(1, (tokens - 30) // 2)
-    talks = (Conversation((Message("user", f"{n} {half}"), Message("assistant", half)), n) for n in range(rows))
+    # the answer is cut at the recipe's length, so that every row has it, whatever the tokenizer makes of a word
+    talks = (
+        Conversation((Message("user", f"{n} " + "word " * (tokens // 8)), Message("assistant", "word " * tokens)), n)
+        for n in range(rows)
+    )
     examples.create(home.versions(dataset.id), talks, "Invented")
     run = runs.create(
         db, name="probe", recipe=recipe.model_dump(), dataset_id=dataset.id, data={"rows": rows}, base_id=base_id
     )
     command = [sys.executable, "-m", "workers.train", str(run.id), "--home", str(folder), "--models", str(models)]
-    subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_SECONDS, check=False,
-        env=os.environ | home.environment,
-    )  # fmt: skip
+    with suppress(subprocess.TimeoutExpired):  # then the run has not succeeded, and its row says so
+        subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_SECONDS, check=False,
+            env=os.environ | home.environment,
+        )  # fmt: skip
     return runs.get(db, run.id)
+
+
+_TOLD = {"bits", "trainable_parameters", "tokens"}  # runs of the first studios do not tell all of them
 
 
 def _of_run(run: Run) -> dict[str, Any] | None:
     """What counts of a run that has ended, as it is kept of probes too; None if it was cut short or interrupted."""
-    summary, spent = run.summary, run.phase_seconds
+    summary, spent, recipe = run.summary, run.phase_seconds, run.recipe
     steps, each = summary.get("steps", 0), summary.get("seconds_per_step", 0)
-    if steps < PROBE_STEPS - 1 or not each or run.attempts:
+    if steps < PROBE_STEPS - 1 or not each or run.attempts or not summary.keys() >= _TOLD:
         return None
-    recipe = Recipe.model_validate(run.recipe)
     return {
         "base_id": run.base_id,
         "bits": summary["bits"],
-        "checkpointing": bool(summary.get("gradient_checkpointing", recipe.gradient_checkpointing == "on")),
+        "checkpointing": bool(summary.get("gradient_checkpointing", recipe.get("gradient_checkpointing") == "on")),
         "trainable": summary["trainable_parameters"],
         "tokens": summary["tokens"] / steps,
-        "length": summary["tokens"] / steps / (recipe.batch_size * recipe.gradient_accumulation),
+        "length": summary["tokens"] / steps / (recipe["batch_size"] * recipe["gradient_accumulation"]),
         "seconds_per_step": each,
         "overhead": max(1.0, spent.get("training", 0.0) / (steps * each)),
         "around": sum(spent.get(phase, 0.0) for phase in ("loading", "checking", "saving")),

@@ -81,7 +81,7 @@ class Forecast:
     @property
     def sentence(self) -> str:
         """Whether it fits, in words."""
-        needed, has, free = self.memory.total, self.machine.memory_gib, self.machine.free_gib
+        needed, has, free = self.memory.needed, self.machine.memory_gib, self.machine.free_gib
         where = "this computer's graphics card" if self.machine.device == "cuda" else "this computer"
         if self.fits == "fits":
             return f"Fits: needs about {needed:.1f} GiB; {where} has {has:.1f}, of which {free:.1f} are free now."
@@ -138,8 +138,8 @@ def forecast(studio: Studio, question: Question) -> Forecast:
     """
     base_id = _named(question.base_id)
     source = _source(studio, base_id)
-    machine = machine_here(studio)
     recipe, amount = _read(studio, replace(question, base_id=base_id))
+    machine = machine_here(studio)
     batch = amount.worst_batch(recipe)
     facts = _counted(studio, source, recipe, machine, batch.longest)
     checkpointing = reckoned.checkpoints(facts, recipe, machine, batch)

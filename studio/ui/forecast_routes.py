@@ -21,6 +21,7 @@ PARTS = {
     "optimizer": "Optimizer",
     "activations": "Activations",
     "logits": "Logits",
+    "mapped_file": "Its file, read (given back when needed)",
     "other": "Libraries and the rest",
 }
 KNOWN = {

@@ -91,6 +91,13 @@ def test_settings_from_a_command_line() -> None:
         parse_settings(["rank"])
 
 
+def test_on_and_off_stay_words_where_a_setting_has_such_words() -> None:
+    assert parse_settings(["gradient_checkpointing=on", "packing=on"]) == {
+        "gradient_checkpointing": "on",
+        "packing": True,
+    }
+
+
 def test_every_setting_explains_itself() -> None:
     for name, field in Recipe.model_fields.items():
         assert field.title and field.description and field.description.endswith("."), name

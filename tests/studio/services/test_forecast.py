@@ -11,6 +11,7 @@ from studio.services.context import Studio
 from studio.services.forecast import Question
 from studio.store import runs as run_rows
 from studio.store.locks import exclusive
+from studio.store.tables import Run
 
 pytestmark = pytest.mark.usefixtures("pretend_starter")
 MACHINE = {
@@ -138,6 +139,16 @@ def test_runs_of_another_device_teach_nothing(studio: Studio, helper: Helper, fa
     assert len(experience.pasts(studio, machine, facts, "starter")) == 1
     elsewhere = forecast.replace(machine, device_name="Another processor")
     assert experience.pasts(studio, elsewhere, facts, "starter") == []
+
+
+def test_runs_that_tell_too_little_teach_nothing(studio: Studio, helper: Helper, faq: Path) -> None:
+    number = ended(studio, faq)
+    with studio.db.writing() as session:
+        run = session.get(Run, number)
+        assert run
+        run.summary = {name: value for name, value in run.summary.items() if name != "bits"}
+    told = forecast.forecast(studio, Question("starter", {}, rows=100, tokens=60))
+    assert (told.learned_from, told.time) == (0, None)
 
 
 def test_a_probe_is_kept_in_place_of_one_like_it(studio: Studio) -> None:
