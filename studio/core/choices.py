@@ -8,9 +8,9 @@ import yaml
 from pydantic import ValidationError
 
 from studio.core.errors import RecipeError
-from studio.core.methods import conflicts
+from studio.core.methods import METHODS, conflicts
 from studio.core.presets import Facts, advise
-from studio.core.recipe import PRESETS, TARGET_GROUPS, Recipe
+from studio.core.recipe import PRESETS, TARGET_GROUPS, Method, Preset, Recipe
 
 
 def build(choices: Mapping[str, Any], rows: int, parameters: int, facts: Facts | None = None) -> Recipe:
@@ -21,8 +21,9 @@ def build(choices: Mapping[str, Any], rows: int, parameters: int, facts: Facts |
     unknown = {name: _unknown_sentence(name) for name in choices if name not in Recipe.model_fields}
     if unknown:
         raise RecipeError(unknown)
-    preset = choices.get("preset", "balanced")
-    base = advise(preset if preset in PRESETS else "balanced", facts or Facts(rows, parameters)).recipe.model_dump()
+    preset: Preset = next((known for known in PRESETS if known == choices.get("preset")), "balanced")
+    method: Method = next((known for known in METHODS if known == choices.get("method")), "lora")
+    base = advise(preset, facts or Facts(rows, parameters), method).recipe.model_dump()
     try:
         recipe = Recipe.model_validate(base | dict(choices))
     except ValidationError as error:

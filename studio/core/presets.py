@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from math import ceil, log2
 from typing import Any, Literal, get_args
 
-from studio.core.recipe import Preset, Recipe
+from studio.core.methods import METHODS, MethodInfo
+from studio.core.recipe import Method, Preset, Recipe
 
 Task = Literal["chat", "labels", "text", "preference", "verdict"]
 
 # (parameters of the base model up to which a rate is the usual one, the rate)
 LEARNING_RATES = ((300_000_000, 2e-3), (1_000_000_000, 1e-3), (3_000_000_000, 5e-4), (float("inf"), 2e-4))
-FEW, MANY = 200, 2000  # examples
+FEW, ENOUGH, MANY = 200, 1000, 2000  # examples
 BIG = 3_000_000_000  # parameters
 USUAL_LENGTH, LONGEST = 1024, 4096  # tokens of a row: where nothing is known, and at most
 # about what a token takes while it is learned from, without gradient checkpointing, measured with the starter model
@@ -56,13 +57,18 @@ def for_preset(preset: Preset, rows: int, parameters: int, kind: Task = "chat") 
     return advise(preset, Facts(rows, parameters, kind)).recipe
 
 
-def advise(preset: Preset, facts: Facts) -> Advice:
-    """The recipe a preset means under these facts, and why."""
+def advise(preset: Preset, facts: Facts, method: Method = "lora") -> Advice:
+    """The recipe a preset means under these facts, and why.
+
+    `method` is one that the user chose: other values follow from it. The recipe's own method stays the preset's, so
+    that the choice can still be told from what is usual.
+    """
     chosen: Rule = {}
     for rule in (_passes, _size, _rate, _batch, _row):
         chosen |= rule(preset, facts)
     row = chosen["max_length"][0] if "max_length" in chosen else USUAL_LENGTH
     chosen |= _memory(preset, facts, chosen["batch_size"][0], row)
+    chosen |= _method(METHODS[method], chosen)
     recipe = Recipe(preset=preset, **{name: value for name, (value, _) in chosen.items()})
     return Advice(recipe, {name: reason for name, (_, reason) in chosen.items()})
 
@@ -79,8 +85,8 @@ def _passes(preset: Preset, facts: Facts) -> Rule:
         f"at most {often}: it stops as soon as it gets no better"
         if preset == "auto"
         else f"{facts.rows:,} examples, each read {often}"
-        if epochs in (fewest, most)
-        else f"few examples are read more often: {often}, to see about {seen:,}"
+        if epochs == fewest
+        else f"few examples are read more often: {often}"
     )
     rules: Rule = {"epochs": (epochs, why)}
     if preset == "quick":
@@ -93,11 +99,18 @@ def _size(preset: Preset, facts: Facts) -> Rule:
     rank, why = _PLANS[preset][3], f"usual for “{preset}”"
     if facts.kind == "labels" and rank > 8:
         rank, why = 8, "choosing among labels needs little"
-    elif facts.rows < FEW and rank > 8 and facts.kind != "text":
-        rank, why = rank // 2, "few examples: a smaller add-on memorizes less"
+    elif (most := 8 if facts.rows < FEW else 16 if facts.rows < ENOUGH else rank) < rank and facts.kind != "text":
+        rank, why = most, "few examples: a smaller add-on memorizes less"
     elif facts.kind == "text" and rank < 32:
         rank, why = 32, "a whole style and vocabulary needs more room"
-    return {"rank": (rank, why), "alpha": (2 * rank, f"twice the rank of {rank}, as usual")}
+    rules: Rule = {"rank": (rank, why), "alpha": (2 * rank, f"twice the rank of {rank}, as usual")}
+    if facts.rows >= ENOUGH:
+        rules["dropout"] = (0.0, "enough examples: nothing has to be hidden against memorizing")
+    elif facts.device == "cuda":
+        rules["dropout"] = (0.05, "few examples: hiding a little of the add-on keeps it from memorizing them")
+    else:
+        rules["dropout"] = (0.0, "it would slow a processor down; keeping the best model guards against memorizing")
+    return rules
 
 
 def _rate(preset: Preset, facts: Facts) -> Rule:
@@ -156,6 +169,19 @@ def _memory(preset: Preset, facts: Facts, batch: int, row: int) -> Rule:
         smaller = 2 ** int(log2(at_once))
         rules["batch_size"] = (smaller, f"{facts.memory_gib:.0f} GiB of memory hold no more at once")
         rules["gradient_accumulation"] = (batch // smaller, f"so that a step still learns from {batch} examples")
+    return rules
+
+
+def _method(info: MethodInfo, chosen: Rule) -> Rule:
+    rules: Rule = {}
+    if info.rate_factor != 1:
+        rate = min(0.1, chosen["learning_rate"][0] * info.rate_factor)
+        rules["learning_rate"] = (
+            rate,
+            f"{chosen['learning_rate'][1]}; {info.name} takes {info.rate_factor:g} × LoRA's",
+        )
+    if "packing" in chosen and not info.packs:
+        rules["packing"] = (False, f"{info.name} does not go with packed examples")
     return rules
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from studio.core.methods import METHODS
-from studio.core.recipe import ADVANCED_FIELDS, PRESETS, Preset, Recipe
+from studio.core.recipe import ADVANCED_FIELDS, PRESETS, Method, Preset, Recipe
 
 
 def widgets(names: Iterable[str] = ADVANCED_FIELDS) -> dict[str, Component]:
@@ -59,6 +59,10 @@ def written(value: Any) -> Any:
 
 def known_preset(text: Any) -> Preset:
     return next((preset for preset in PRESETS if preset == text), "balanced")
+
+
+def known_method(text: Any) -> Method:
+    return next((method for method in METHODS if method == text), "lora")
 
 
 def options(name: str) -> tuple[Any, ...]:

@@ -100,6 +100,7 @@ class Home:
         usable = examples.version(self._studio, start.dataset_id, start.version).usable
         chosen = ExamplesDraft(dataset_id=start.dataset_id, dataset_version=start.version, rows=usable)
         model = ModelDraft(base_id=start.base_id, preset=start.recipe.preset, name=start.name)
+        model.settings = {"method": start.recipe.method}
         usual = forms.to_values(self.model.advice(chosen, model).recipe)
         model.settings = forms.changed(forms.to_values(start.recipe), usual)
         return chosen, model

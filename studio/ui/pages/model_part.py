@@ -144,12 +144,16 @@ class ModelPart:
         if asked.wish.id != shown.wish:
             model.preset = forms.known_preset(asked.wish.preset or model.preset)
             settings = asked.wish.granted(settings, forms.showable(asked.wish.fields))
+        model.settings = settings
         model.settings = forms.changed(settings, forms.to_values(self.advice(asked.examples, model).recipe))
         return model, note
 
     def advice(self, examples: ExamplesDraft, model: ModelDraft) -> Advice:
-        """What the preset means for these examples and this model; without examples there are no reasons yet."""
-        advised = advise(forms.known_preset(model.preset), self._facts(examples, model))
+        """What the preset means for these examples, this model and the method that was chosen; without examples
+        there are no reasons yet.
+        """
+        method = forms.known_method(model.settings.get("method"))
+        advised = advise(forms.known_preset(model.preset), self._facts(examples, model), method)
         return advised if examples.rows else Advice(advised.recipe, {})
 
     def _facts(self, examples: ExamplesDraft, model: ModelDraft) -> Facts:

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from studio.core.choices import build
+from studio.core.methods import METHODS
 from studio.core.presets import Facts, advise, for_preset, task_of
 from studio.core.recipe import PRESETS, Recipe
 
@@ -25,6 +26,11 @@ def test_every_value_that_is_not_the_usual_one_has_a_reason(preset: Any) -> None
 def test_few_examples_get_a_smaller_add_on_that_is_read_more_often() -> None:
     few, many = recipe(rows=60), recipe(rows=3000)
     assert few.rank < many.rank and few.epochs > many.epochs
+
+
+def test_a_graphics_card_hides_a_little_of_the_add_on_where_examples_are_few() -> None:
+    assert recipe(rows=300, device="cuda").dropout == 0.05
+    assert recipe(rows=3000, device="cuda").dropout == recipe(rows=300).dropout == 0
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -78,3 +84,16 @@ def test_shapes_of_data_sets_are_tasks() -> None:
     assert [task_of(shape) for shape in ("labels", "text", "messages", "columns", "")] == [
         "labels", "text", "chat", "chat", "chat",
     ]  # fmt: skip
+
+
+def test_the_usual_rate_follows_the_method_until_one_is_chosen() -> None:
+    usual = build({}, 300, SMALL).learning_rate
+    assert build({"method": "vera"}, 300, SMALL).learning_rate == pytest.approx(usual * METHODS["vera"].rate_factor)
+    assert build({"method": "vera", "learning_rate": 1e-3}, 300, SMALL).learning_rate == 1e-3
+    assert advise("balanced", Facts(300, SMALL), "vera").recipe.method == "lora"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_takes_texts_without_a_conflict_nobody_chose(method: Any) -> None:
+    bits = next(bits for bits in (4, 16) if not METHODS[method].refusal(bits))
+    build({"method": method, "bits": bits}, 300, SMALL, Facts(300, SMALL, "text"))

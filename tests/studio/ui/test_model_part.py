@@ -120,6 +120,16 @@ def test_another_preset_undoes_what_was_changed(browser: Browser) -> None:
     assert "your own changes are gone" in browser.holds[browser.part.note]
 
 
+def test_another_method_brings_its_own_learning_rate(browser: Browser) -> None:
+    part = browser.part
+    rate = browser.holds[part.fields["learning_rate"]]
+    browser.choose(part.fields["method"], "ia3")
+    assert browser.holds[part.fields["learning_rate"]] == 5 * rate
+    assert browser.holds[part.draft]["settings"] == {"method": "ia3"}
+    browser.choose(part.fields["method"], "lora")
+    assert browser.holds[part.fields["learning_rate"]] == rate
+
+
 def test_more_examples_move_what_nobody_changed(browser: Browser) -> None:
     part = browser.part
     browser.choose(part.fields["rank"], 5)
