@@ -1,8 +1,8 @@
 """Training a model's own weights: norms, its last layers, or all of it.
 
 PEFT's LN tuning puts a copy beside a module and uses the copy, whatever kind of module it is. So what was trained is an
-adapter like any other: it can be switched off, and plain PEFT puts it on the base model. The copies are held in float32,
-because bfloat16 would swallow small corrections, and take part rounded to the base's own type, as they are saved.
+adapter like any other: it can be switched off, and plain PEFT puts it on the base model. The copies are held in
+float32, because bfloat16 would swallow small corrections, and take part rounded to the base's type, as they are saved.
 """
 
 import warnings
@@ -31,11 +31,8 @@ def names_of_last_layers(model: PreTrainedModel, count: int) -> list[str]:
     """Raises RecipeError if there are not so many."""
     blocks = block_names(model)
     if count > len(blocks):
-        raise RecipeError(
-            {
-                "trained_layers": f"This base model has {len(blocks)} layers, not {count}. Choose fewer, or the method full."
-            }
-        )
+        told = f"This base model has {len(blocks)} layers, not {count}. Choose fewer, or full fine-tuning."
+        raise RecipeError({"trained_layers": told})
     return [name for block in blocks[-count:] for name in owner_names(model, block)]
 
 
@@ -45,6 +42,7 @@ def attach(model: PreTrainedModel, names: list[str]) -> PeftModel:
     head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*tie_word_embeddings")  # seen to below
+        warnings.filterwarnings("ignore", "Unsupported layer type")  # of norms and embeddings, and none the less copied
         copied = get_peft_model(model, LNTuningConfig(target_modules=names, task_type="CAUSAL_LM"))
     assert isinstance(copied, PeftModel)
     mine: dict[Any, Any] = {}  # the base's modules, and their copies

@@ -1,7 +1,7 @@
 """DyLoRA: one run that trains every rank up to the adapter's own, so that the rank can be chosen afterwards.
 
-For each batch a rank b is drawn from 1..r and only the first b rows of A and columns of B take part, with the scale that
-an adapter of rank b would have; what matters most thus gathers in the first ones. `studio.services.truncation` cuts
+For each batch a rank b is drawn from 1..r and only the first b rows of A and columns of B take part, with the scale of
+an adapter of rank b; what matters most thus gathers in the first ones. `studio.services.truncation` cuts
 a trained adapter down. Valipour et al. 2022, arXiv:2210.07558: b uniform, all of the first b learn.
 """
 

@@ -71,9 +71,14 @@ def attach(
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Invalid `oft_block_size`")  # it takes the nearest that divides the layer
             warnings.filterwarnings("ignore", ".*has no bias term|.*tie_word_embeddings")
+            warnings.filterwarnings(
+                "ignore", ".*rank_pattern keys did not match"
+            )  # it overlooks experts; names are known
             peft = get_peft_model(model, peft_config(model, recipe, total_steps))
         assert isinstance(peft, PeftModel)
         adapted = peft
+    if isinstance(adapted.base_model, AdaLoraModel):
+        _mend_adalora(adapted)
     adapted.peft_config["default"].base_model_name_or_path = base_name  # PEFT would write the folder's whole path
     for parameter in adapted.parameters():
         if parameter.requires_grad:
@@ -82,8 +87,6 @@ def attach(
         _start(adapted, recipe, batch)
     if recipe.method == "dylora":
         dylora.nest(adapted, recipe.rank, recipe.rslora)
-    if isinstance(adapted.base_model, AdaLoraModel):
-        _regularize_learning_only(adapted)
     return adapted
 
 
@@ -126,9 +129,19 @@ def peft_config(model: PreTrainedModel, recipe: Recipe, total_steps: int) -> Pef
         use_rslora=recipe.rslora,
         use_dora=recipe.method == "dora",
         init_lora_weights="gaussian" if recipe.initialization == "gaussian" else True,
-        target_parameters=chosen.parameters or None,
+        target_parameters=_experts(recipe, chosen.parameters) or None,
         **common,
     )
+
+
+def _experts(recipe: Recipe, names: list[str]) -> list[str]:
+    """A mixture's experts in one tensor take plain LoRA only; a group leaves them out otherwise, names are refused."""
+    if recipe.method in ("lora", "lora-fa") and recipe.initialization in ("default", "gaussian") and not recipe.dropout:
+        return names
+    if names and isinstance(recipe.target_modules, list):
+        told = f"{names[0]} takes plain LoRA only, with the usual start and no dropout. Choose that, or leave it out."
+        raise RecipeError({"target_modules": told})
+    return []
 
 
 def _config_without_targets(model: PreTrainedModel, recipe: Recipe) -> PeftConfig:
@@ -171,8 +184,15 @@ def _is_counterweighed(recipe: Recipe) -> bool:
     return recipe.method == "lora" and recipe.initialization in ("pissa", "olora")
 
 
-def _regularize_learning_only(model: PeftModel) -> None:
-    """AdaLoRA adds to the loss how far A and B are from orthogonal; that does not belong into a validation loss."""
+def _mend_adalora(model: PeftModel) -> None:
+    """Two things that PEFT 0.21.2 does and that would make a run other than what is saved and shown of it.
+
+    On a bfloat16 base it lets `ranknum`, which scales and is never saved, learn. And it adds to every loss, a held-back
+    one too, how far A and B are from orthogonal.
+    """
+    for name, parameter in model.named_parameters():
+        if ".ranknum." in name:
+            parameter.requires_grad = False
     config = model.peft_config["default"]
     weight = config.orth_reg_weight
     model.register_forward_pre_hook(lambda m, _: setattr(config, "orth_reg_weight", weight if m.training else 0.0))

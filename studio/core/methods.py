@@ -46,7 +46,7 @@ METHODS: dict[Method, MethodInfo] = {
     ),
     "dora": MethodInfo(
         "DoRA",
-        "LoRA that learns how strong each output is apart from its direction; often a little better, half as slow again.",
+        "LoRA that learns how strong each output is apart from its direction: often a little better, and slower.",
         "Liu et al. 2024, arXiv:2402.09353",
         _LORA | {"rank_pattern"},
         ((8, f"DoRA cannot read 8-bit weights back. {_KEEPS_ROUNDED}."),),

@@ -74,9 +74,10 @@ def write(run: Run, adapter: Adapter, base: Base, dataset: Dataset, rank: int | 
 def _what(base: Base, recipe: Recipe, rank: int | None) -> str:
     info = METHODS[recipe.method]
     article = "An" if info.name[0] in "AEIOU" else "A"
-    said = f"{article} {info.name} adapter for {base.name}, trained with Adapter Studio. It works only on top of that base model."
-    cut = f" Cut down to rank {rank} after training." if rank is not None else ""
-    return f"{said}{cut} {info.name}: {info.sentence[0].lower()}{info.sentence[1:]} ({info.paper})"
+    said = f"{article} {info.name} adapter for {base.name}, trained with Adapter Studio."
+    cut = f" It was cut down to rank {rank} after training." if rank is not None else ""
+    method = f"{info.name}: {info.sentence[0].lower()}{info.sentence[1:]} ({info.paper})"
+    return f"{said} It works only on top of that base model.{cut} {method}"
 
 
 def _front_matter(base: Base, recipe: Recipe) -> str:

@@ -1,6 +1,7 @@
-"""A DyLoRA adapter cut down to a smaller rank: what is left is a plain LoRA adapter, as good as if trained at that rank.
+"""A DyLoRA adapter cut down to a smaller rank: what is left is a plain LoRA adapter that was trained at that rank too.
 
-Only the first rows of A and columns of B stay; alpha stays too, so PEFT scales by alpha over the new rank, as in training.
+Only the first rows of A and columns of B stay. Alpha stays as well, so PEFT scales by alpha over the new rank, as in
+training.
 """
 
 import json

@@ -78,8 +78,8 @@ def test_a_batch_uses_the_first_rows_with_the_scale_of_their_rank(tiny_base: Bas
         layer = next(m for m in model.modules() if dylora.of(m))
         nested = dylora.of(layer)
         assert nested is not None and 0 < nested.drawn < RANK
-        rows = layer.lora_A["default"].weight.grad.abs().sum(1) > 0
-        assert rows.tolist() == [row < nested.drawn for row in range(RANK)]
+        columns = layer.lora_B["default"].weight.grad.abs().sum(0) > 0
+        assert columns.tolist() == [row < nested.drawn for row in range(RANK)]
         with torch.no_grad():
             for part in model.modules():
                 if dylora.of(part):

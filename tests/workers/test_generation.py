@@ -8,18 +8,23 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from studio.core.errors import ModelError
+from studio.core.recipe import Recipe
 from studio.services.context import Studio
 from studio.settings import Settings
-from workers import generation
+from workers import generation, methods
 from workers.generation import Generator, Sampling, _overlap, _Pieces, _spare_the_head
 from workers.roster import Refused, choose
 from workers.serve import Engine
 from workers.tokens import PLAIN_TEMPLATE, load_tokenizer
 
 QUESTION = [{"role": "user", "content": "Where is my parcel?"}]
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # peft 0.21.2 calls what transformers 5.23 renames
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::FutureWarning"),  # peft 0.21.2 calls what transformers 5.23 renames
+    pytest.mark.filterwarnings("ignore:Unsupported layer type|Position ids are not supported"),
+]
 
 
 @pytest.fixture
@@ -116,6 +121,28 @@ def test_an_adapter_that_does_not_fit_its_base_is_told_in_words(
     config.write_text(config.read_text().replace('"r": 4', '"r": 8'))
     with pytest.raises(ModelError, match=f"The adapter run-{run_id} could not be put on its base model"):
         answer(Generator(), served, f"run-{run_id}")
+
+
+def test_adapters_of_other_kinds_take_turns_on_the_base(served: Studio, add_adapter: Callable[..., int]) -> None:
+    """LoRA, prompt tuning and trained norms cannot stand side by side; each leaves the base as it was."""
+    base = served.home.models / "tiny"
+    runs = {"lora": add_adapter(served), "prompt": add_adapter(served), "norms": add_adapter(served)}
+    for method in ("prompt", "norms"):
+        torch.manual_seed(2)
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
+        adapted = methods.attach(model, Recipe.model_validate({"method": method, "virtual_tokens": 5}), "tiny")
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                torch.nn.init.normal_(parameter, std=1.0)
+        methods.save(adapted, served.home.adapter(runs[method], 1), {"format": "pt"})
+    generator = Generator()
+    names = ["tiny", *(f"run-{number}" for number in runs.values())]
+    first = {name: answer(generator, served, name) for name in names}
+    assert len(set(first.values())) == 4
+    for name in (names[2], names[0], names[3], names[2], names[1], names[3], names[0], names[1]):
+        assert answer(generator, served, name) == first[name], name
+    alone = {name: answer(Generator(), served, name) for name in names}
+    assert alone == first
 
 
 @pytest.mark.parametrize("stop", [(), ("parcel",), ("zzz", "Straße 🙂")])

@@ -23,13 +23,15 @@ from workers.probe import probe
 pytestmark = [
     # PEFT 0.21 asks transformers 5.23 by a name that it calls outdated
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*tie_word_embeddings|.*has no bias term"),  # said by plain PEFT as it loads
+    # said by plain PEFT as it loads
+    pytest.mark.filterwarnings("ignore:.*tie_word_embeddings|.*has no bias term|Unsupported layer type"),
+    pytest.mark.filterwarnings("ignore:Position ids are not supported|.*rank_pattern keys did not match"),
 ]
 
 IN_AND_OUT = 2 * 1024
 OUT = 2 * (64 + 32 + 32 + 64 + 128 + 128 + 64)
 WEIGHTS = 2 * (64 * 64 * 2 + 64 * 32 * 2 + 64 * 128 * 3)
-VOCABULARY = 320
+VOCABULARY = 290  # what the tiny tokenizer found
 # what is chosen, bits, and how many numbers learn at rank 4
 CASES: dict[str, tuple[dict[str, Any], int, int]] = {
     "lora": ({}, 4, 4 * IN_AND_OUT),
@@ -128,8 +130,7 @@ def test_learns_and_gives_the_same_in_plain_peft(
     # AdaLoRA drops what is 0, and adds up the rest in another order
     close = {"atol": 0.1, "rtol": 0.02} if case == "adalora" else {"atol": 1e-4, "rtol": 1e-5}
     torch.testing.assert_close(logits(loaded, batch), trained, **close)
-    if case != "adalora":
-        assert torch.equal(say(loaded, batch), say(model, batch))
+    assert torch.equal(say(loaded, batch), say(model, batch))
 
     further = fresh(tiny_base, recipe, batch, seed=1)
     methods.begin_from(further, tmp_path)

@@ -53,6 +53,6 @@ def test_the_adapter_learns_in_float32_and_nothing_else_learns(tiny_base: BaseMo
 
 def test_layers_that_the_model_does_not_have_are_named_with_those_it_has(tiny_base: BaseModel) -> None:
     model = load_base(tiny_base, 16, probe()).model
-    with pytest.raises(RecipeError, match=r"no layer “query”\. It has: down_proj, gate_proj, k_proj") as error:
+    with pytest.raises(RecipeError, match=r"no layer “query”\. It has: down_proj, embed_tokens, gate_proj") as error:
         methods.attach(model, Recipe(target_modules=["q_proj", "query"]), "tiny")
     assert "target_modules" in error.value.fields

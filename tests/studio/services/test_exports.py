@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from safetensors import safe_open
 from sqlalchemy import update
 
 from studio.core.choices import build, parse_yaml
@@ -82,6 +83,31 @@ def test_a_folder_gets_the_file_under_the_run_s_name(tuned: Studio, tmp_path: Pa
 )
 def test_file_names_are_plain(name: str, expected: str) -> None:
     assert exports.file_name(Run(id=7, name=name)) == expected
+
+
+def test_a_dylora_adapter_can_be_taken_at_a_smaller_rank(tuned: Studio, tmp_path: Path) -> None:
+    with tuned.db.writing() as session:
+        session.execute(update(Run).values(recipe=Recipe(method="dylora", rank=4, alpha=8).model_dump()))
+    path = exports.write_adapter_zip(tuned, 1, tmp_path, rank=2)
+    assert path.name == "support-helper-run-1-rank-2.zip"
+    assert path.read_bytes() == exports.adapter_zip(tuned, 1, rank=2).read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        assert set(archive.namelist()) == FIXED
+        archive.extractall(tmp_path / "cut")
+    config = json.loads((tmp_path / "cut" / "adapter_config.json").read_text())
+    assert (config["r"], config["lora_alpha"]) == (2, 8)
+    with safe_open(tmp_path / "cut" / "adapter_model.safetensors", "numpy") as weights:
+        shapes = {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
+    assert all(shape[0 if "lora_A" in name else 1] == 2 for name, shape in shapes.items())
+    card = (tmp_path / "cut" / "README.md").read_text()
+    assert "A DyLoRA adapter" in card and "cut down to rank 2" in card
+    with pytest.raises(StudioError, match="has the ranks 1 to 4; 5 is not one of them"):
+        exports.write_adapter_zip(tuned, 1, tmp_path, rank=5)
+
+
+def test_other_adapters_have_one_rank(tuned: Studio, tmp_path: Path) -> None:
+    with pytest.raises(StudioError, match="Only DyLoRA trains smaller ranks too"):
+        exports.write_adapter_zip(tuned, 1, tmp_path, rank=2)
 
 
 def test_the_recipe_repeats_the_run(tuned: Studio) -> None:
