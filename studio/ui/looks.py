@@ -64,7 +64,7 @@ def groups(changed: Container[str]) -> dict[str, Look]:
 def changes(changed: dict[str, Any], before: dict[str, Any]) -> str:
     """What differs from the preset's values, with a way back."""
     return markup.changes(
-        (name, Recipe.model_fields[name].title or name, *(_written(name, v) for v in (value, before[name])))
+        (name, Recipe.model_fields[name].title or name, _written(name, value), _written(name, before[name]))
         for name, value in changed.items()
     )
 
@@ -73,7 +73,9 @@ def shown(value: Any) -> str:
     """A setting's value in a sentence."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "nothing" if value in ("", None) else f"{value:,}" if isinstance(value, int) else str(value)
+    if value is None or value == "":
+        return "nothing"
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _written(name: str, value: Any) -> str:
