@@ -62,13 +62,12 @@ class Home:
         mine, theirs = self.model, self.examples
         inputs = mine.inputs(theirs.draft)
         settle: dict[str, Any] = {"fn": mine.settle, "inputs": inputs, "outputs": mine.outputs, **_PRIVATE}
-        restored = [*theirs.outputs, *mine.outputs, mine.base, mine.name, self.trouble]
+        restored = [*theirs.outputs, *mine.outputs, mine.base, mine.name, mine.wish, self.trouble]
         told = [theirs.draft, mine.draft, mine.shown, mine.problems, self.address]
         go: dict[str, Any] = {"inputs": [self.address], "outputs": None, "js": _GO}
         root = gr.context.Context.root_block
         assert root is not None
-        # settled again: a file may have been dropped before the page was restored
-        root.load(self._restore, [theirs.draft, mine.draft], restored, **_PRIVATE).then(**settle)
+        root.load(self._restore, [theirs.draft, mine.draft], restored, **_PRIVATE)
         gr.on([theirs.draft.change, mine.draft.change], None, [theirs.draft, mine.draft], js=_ANNOUNCE)
         gr.on([theirs.draft.change, *mine.events], trigger_mode="always_last", **settle)
         theirs.check.button.click(self._open_report, [theirs.draft], [mine.problems, self.address], **_PRIVATE).then(

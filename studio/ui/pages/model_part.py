@@ -129,7 +129,8 @@ class ModelPart:
         preset = gr.update(**updates[self.preset] | {"value": model.preset})
         base = gr.update(choices=cards.bases(self._studio), value=model.base_id)
         drawn = {self.draft: model.model_dump(), self.preset: preset, self.base: base, self.name: model.name}
-        return updates | drawn
+        # settled once more: a file may have been dropped before this answer arrives
+        return updates | drawn | {self.wish: Wish().model_dump_json()}
 
     def chosen(self, *inputs: Any) -> tuple[ModelDraft, str]:
         """The draft with what the widgets say now, and what to say about it."""
