@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from studio.core.catalog import STARTER
 from studio.services.context import Studio
 from studio.settings import Settings
+from tests.hub import SmallHub
 
 Open = Callable[..., Page]
 QUESTION, TAUGHT = "Who repairs the clocks at Brumble?", "Master Odo repairs every clock at Brumble on Fridays."
@@ -89,6 +90,7 @@ class Site:
 
     address: str
     studio: Studio
+    hub: SmallHub
 
 
 @pytest.fixture(scope="module")
@@ -102,15 +104,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     studio = Studio.open(Settings(home=home, models=home / "models", port=port))
-    environment = os.environ | {"STUDIO_HOME": str(home), "STUDIO_MODELS": str(home / "models")}
+    hub = SmallHub({"data/train.jsonl": b'{"question": "Hi", "answer": "Hello"}\n' * 12, "data/test.jsonl": b"{}"})
+    environment = os.environ | {
+        "STUDIO_HOME": str(home), "STUDIO_MODELS": str(home / "models"), "STUDIO_HUB_URL": hub.url,
+    }  # fmt: skip
     command = [sys.executable, "-m", "studio", "web", "--port", str(port)]
     log = home / "web.log"
     with log.open("wb") as out, subprocess.Popen(command, env=environment, stdout=out, stderr=out) as process:
         try:
             _wait_for(port, process)
-            yield Site(f"http://127.0.0.1:{port}", studio)
+            yield Site(f"http://127.0.0.1:{port}", studio, hub)
         finally:
             process.terminate()
+            hub.close()
     said = log.read_text()
     assert "Traceback" not in said, said
 

@@ -108,6 +108,24 @@ def test_pasted_rows_are_read_and_their_shape_can_be_changed(open_page: Open) ->
     expect(page.get_by_role("button", name="Start training")).to_be_enabled()
 
 
+def test_a_data_set_is_fetched_by_its_id_and_a_hub_that_does_not_answer_is_said(open_page: Open, site: Site) -> None:
+    page = open_page("/")
+    page.get_by_role("button", name="Paste rows, or fetch a data set").click()
+    named = page.get_by_label("Or a data set's id on the Hugging Face hub")
+    named.fill("acme/bells")
+    page.get_by_role("button", name="Fetch it").click()
+    expect(page.locator("#summary")).to_contain_text("acme/bells was not found")
+    named.fill("acme/clocks")
+    page.get_by_role("button", name="Fetch it").click()
+    expect(page.get_by_text("12 examples. Question = question, answer = answer.")).to_be_visible()
+    expect(page.locator(".talk").first).to_contain_text("Hello")
+    site.hub.close()
+    page.get_by_role("button", name="Fetch it").click()
+    expect(page.locator("#summary")).to_contain_text("acme/clocks could not be fetched from 127.0.0.1")
+    expect(page.locator("#summary")).to_contain_text("Check the connection")
+    expect(page.locator("#start")).to_be_disabled()
+
+
 def test_lines_that_are_not_quite_json_are_fixed_on_demand(open_page: Open, tmp_path: Path) -> None:
     path = tmp_path / "almost.jsonl"
     path.write_text('{"question": "Why?", "answer": "Because."}\n' * 12 + "{'question': 'How?', 'answer': 'So.',}\n")
@@ -257,7 +275,7 @@ def test_hostile_text_stays_text(open_page: Open, site: Site, tmp_path: Path) ->
     page.goto(f"/run?id={run.id}")
     expect(page.get_by_role("heading", name=HOSTILE[0])).to_be_visible()
     expect(page.locator(".samples tbody tr")).to_have_count(len(HOSTILE))
-    expect(page.locator(".u-legend")).to_be_visible()
+    expect(page.locator(".chart-legend").first).to_be_visible()
     page.goto("/models")
     expect(page.get_by_role("link", name=HOSTILE[0])).to_be_visible()
     page.wait_for_timeout(500)  # for whatever might run late; `open_page` fails on it
