@@ -144,7 +144,7 @@ class ExamplesPart:
     def _choose(self, stored: Any, progress: gr.Progress = gr.Progress(), *asked: Any) -> Updates:  # noqa: B008
         draft = ExamplesDraft.read(stored)
         if not draft.upload_id:
-            return {self.file: None}
+            return {self.file: gr.skip()}
         try:
             view = self._view(draft)
             draft.mapping = self.panel.chosen(view, asked)

@@ -112,7 +112,7 @@ class ModelPart:
         """What follows from the widgets as they are."""
         asked = self._asked(inputs)
         if asked.shown is None:
-            return {self.shown: None}  # Gradio takes an empty answer for a missing one
+            return {self.shown: gr.skip()}  # Gradio takes an empty answer for a missing one
         model, note = self.chosen(*inputs)
         asked.shown.wish = asked.wish.id
         updates = self._drawn(asked.examples, model, asked.shown, asked.values)
