@@ -69,7 +69,8 @@ class Home:
         assert root is not None
         root.load(self._restore, [theirs.draft, mine.draft], restored, **_PRIVATE)
         gr.on([theirs.draft.change, mine.draft.change], None, [theirs.draft, mine.draft], js=_ANNOUNCE)
-        gr.on([theirs.draft.change, *mine.events], trigger_mode="always_last", **settle)
+        # also after its own answer: two that overtake each other would leave the older draft
+        gr.on([theirs.draft.change, mine.draft.change, *mine.events], trigger_mode="always_last", **settle)
         theirs.check.button.click(self._open_report, [theirs.draft], [mine.problems, self.address], **_PRIVATE).then(
             None, **go
         )
