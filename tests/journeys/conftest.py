@@ -114,10 +114,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         try:
             _wait_for(port, process)
             yield Site(f"http://127.0.0.1:{port}", studio, hub)
+            said = log.read_text()  # before it ends: what it breaks off then, it says with a trace
         finally:
             process.terminate()
             hub.close()
-    said = log.read_text()
     assert "Traceback" not in said, said
 
 
