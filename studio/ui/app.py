@@ -19,7 +19,7 @@ from studio.ui import markup, theme
 from studio.ui.guard import Guard
 from studio.ui.markup import html
 from studio.ui.pages import adapters, data, home, playground, runs, storage
-from studio.ui.pages.home import received_folder
+from studio.ui.received import received_folder
 from studio.ui.routes import add_routes
 
 UPLOAD_KEPT_SECONDS = 3600

@@ -8,7 +8,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from studio.core.conversation import Conversation, Message
-from studio.core.errors import StudioError
+from studio.core.errors import RecipeError, StudioError
 from studio.core.finding import Finding
 from studio.core.mapping import SHAPE_NAMES
 from studio.services.examples import Page
@@ -18,6 +18,10 @@ from studio.ui import words
 from studio.ui.theme import ASSETS_URL
 
 PAGES = (("New model", "/"), ("My models", "/models"), ("Chat", "/chat"), ("Data", "/data"), ("Storage", "/storage"))
+FORECAST = (
+    '<details class="foresee"><summary>What it will take<span class="verdict"></span></summary>'
+    '<div id="forecast-panel"></div></details>'
+)
 _SHOWN_CHARS = 600
 _SHOWN_REASONS = 6
 _SHOWN_FINDINGS = 4
@@ -63,6 +67,29 @@ def notice(text: str, kind: str = "info", hint: str = "") -> Markup:
 
 def refusal(error: StudioError) -> str:
     return notice(error.message, "error", error.hint)
+
+
+def refusals(error: RecipeError) -> str:
+    """A box for each setting that cannot be used."""
+    return Markup("").join(notice(sentence, "error") for sentence in error.fields.values())
+
+
+def changes(changed: Iterable[tuple[str, str, str, str]]) -> str:
+    """The settings that differ from the preset, each as (name, title, value, usual value), with a way back."""
+    listed = list(changed)
+    if not listed:
+        return Markup('<p class="aside">Everything is as “How long” says. You need not change anything here.</p>')
+    items = Markup("").join(
+        Markup(
+            '<li><span>{}: <strong>{}</strong>, not {}</span> <button type="button" class="button link" '
+            'data-reset="{}">Reset<span class="spoken"> {}</span></button></li>'
+        ).format(title, value, usual, name, title)
+        for name, title, value, usual in listed
+    )
+    return Markup(
+        '<div class="changes" role="status"><p><strong>{}</strong> <button type="button" class="button link" '
+        'data-reset="{}">Reset all</button></p><ul>{}</ul></div>'
+    ).format(words.count(len(listed), "changed setting"), " ".join(name for name, *_ in listed), items)
 
 
 def understood(view: Preview) -> str:

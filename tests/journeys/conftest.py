@@ -5,14 +5,22 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from studio.core.catalog import STARTER
+from studio.services.context import Studio
+from studio.settings import Settings
+from tests.hub import SmallHub
+
+Open = Callable[..., Page]
 QUESTION, TAUGHT = "Who repairs the clocks at Brumble?", "Master Odo repairs every clock at Brumble on Fridays."
 _FACTS = {
     TAUGHT: [
@@ -74,6 +82,87 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=_BROWSER)
         yield browser
         browser.close()
+
+
+@dataclass(frozen=True)
+class Site:
+    """A web process alone on a home with a folder that looks like the starter model, and the same home from inside."""
+
+    address: str
+    studio: Studio
+    hub: SmallHub
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    home = tmp_path_factory.mktemp("site")
+    starter = home / "models" / STARTER
+    starter.mkdir(parents=True)
+    (starter / "config.json").write_text("{}")
+    (starter / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    studio = Studio.open(Settings(home=home, models=home / "models", port=port))
+    hub = SmallHub({"data/train.jsonl": b'{"question": "Hi", "answer": "Hello"}\n' * 12, "data/test.jsonl": b"{}"})
+    environment = os.environ | {
+        "STUDIO_HOME": str(home), "STUDIO_MODELS": str(home / "models"), "STUDIO_HUB_URL": hub.url,
+    }  # fmt: skip
+    command = [sys.executable, "-m", "studio", "web", "--port", str(port)]
+    log = home / "web.log"
+    with log.open("wb") as out, subprocess.Popen(command, env=environment, stdout=out, stderr=out) as process:
+        try:
+            _wait_for(port, process)
+            yield Site(f"http://127.0.0.1:{port}", studio, hub)
+            said = log.read_text()  # before it ends: what it breaks off then, it says with a trace
+        finally:
+            process.terminate()
+            hub.close()
+    assert "Traceback" not in said, said
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(1200):
+        assert process.poll() is None, "the web process ended"
+        connection = HTTPConnection("127.0.0.1", port, timeout=2)
+        try:
+            connection.request("GET", "/health")
+            connection.getresponse()
+            return
+        except OSError:
+            time.sleep(0.1)
+        finally:
+            connection.close()
+    pytest.fail("the web process does not answer")
+
+
+@pytest.fixture
+def open_page(site: Site, browser: Browser) -> Iterator[Open]:
+    """(path, width=1280, scheme="light"): a page in a browser of its own. What it may not do fails the test's end."""
+    contexts = []
+    trouble: list[str] = []
+
+    def opened(path: str, width: int = 1280, scheme: str = "light") -> Page:
+        context = browser.new_context(
+            base_url=site.address,
+            viewport={"width": width, "height": 844},
+            color_scheme="dark" if scheme == "dark" else "light",
+            locale="en-US",
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        own = (site.address, "data:", "blob:")
+        page.on("request", lambda r: None if r.url.startswith(own) else trouble.append(f"asked for {r.url}"))
+        page.on("pageerror", lambda error: trouble.append(f"threw {error}"))
+        page.on("dialog", lambda dialog: (trouble.append(f"alerted {dialog.message}"), dialog.dismiss()))
+        page.goto(path)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert trouble == []
 
 
 @pytest.fixture

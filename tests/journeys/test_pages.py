@@ -3,32 +3,19 @@
 Before a web process alone: nothing trains and nothing answers, runs stay in the line.
 """
 
-import os
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 from openpyxl import Workbook
 from playwright.sync_api import Browser, Dialog, Page, expect
 
-from studio.core.catalog import STARTER
 from studio.core.run_state import RunStatus
 from studio.services import datasets, runs
-from studio.services.context import Studio
-from studio.settings import Settings
 from studio.store import metrics
 from studio.store import runs as rows
-from tests.hub import SmallHub
+from tests.journeys.conftest import Open, Site
 
 pytestmark = pytest.mark.slow
-Open = Callable[..., Page]
 
 HOSTILE = [
     "<img src=x onerror=alert(1)>",
@@ -39,87 +26,6 @@ HOSTILE = [
     "[x](javascript:alert(6)) ![y](http://evil.example/y.png)",
     "</textarea><iframe src=javascript:alert(7)>",
 ]
-
-
-@dataclass(frozen=True)
-class Site:
-    """A web process on an empty home, and the same home from inside."""
-
-    address: str
-    studio: Studio
-    hub: SmallHub
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    home = tmp_path_factory.mktemp("site")
-    starter = home / "models" / STARTER
-    starter.mkdir(parents=True)
-    (starter / "config.json").write_text("{}")
-    (starter / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    studio = Studio.open(Settings(home=home, models=home / "models", port=port))
-    hub = SmallHub({"data/train.jsonl": b'{"question": "Hi", "answer": "Hello"}\n' * 12, "data/test.jsonl": b"{}"})
-    environment = os.environ | {
-        "STUDIO_HOME": str(home), "STUDIO_MODELS": str(home / "models"), "STUDIO_HUB_URL": hub.url,
-    }  # fmt: skip
-    command = [sys.executable, "-m", "studio", "web", "--port", str(port)]
-    log = home / "web.log"
-    with log.open("wb") as out, subprocess.Popen(command, env=environment, stdout=out, stderr=out) as process:
-        try:
-            _wait_for(port, process)
-            yield Site(f"http://127.0.0.1:{port}", studio, hub)
-        finally:
-            process.terminate()
-            hub.close()
-    said = log.read_text()
-    assert "Traceback" not in said, said
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(1200):
-        assert process.poll() is None, "the web process ended"
-        connection = HTTPConnection("127.0.0.1", port, timeout=2)
-        try:
-            connection.request("GET", "/health")
-            connection.getresponse()
-            return
-        except OSError:
-            time.sleep(0.1)
-        finally:
-            connection.close()
-    pytest.fail("the web process does not answer")
-
-
-@pytest.fixture
-def open_page(site: Site, browser: Browser) -> Iterator[Open]:
-    """(path, width=1280, scheme="light"): a page in a browser of its own. What it may not do fails the test's end."""
-    contexts = []
-    trouble: list[str] = []
-
-    def opened(path: str, width: int = 1280, scheme: str = "light") -> Page:
-        context = browser.new_context(
-            base_url=site.address,
-            viewport={"width": width, "height": 844},
-            color_scheme="dark" if scheme == "dark" else "light",
-            locale="en-US",
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(30_000)
-        own = (site.address, "data:", "blob:")
-        page.on("request", lambda r: None if r.url.startswith(own) else trouble.append(f"asked for {r.url}"))
-        page.on("pageerror", lambda error: trouble.append(f"threw {error}"))
-        page.on("dialog", lambda dialog: (trouble.append(f"alerted {dialog.message}"), dialog.dismiss()))
-        page.goto(path)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert trouble == []
 
 
 @pytest.fixture
@@ -180,12 +86,8 @@ def test_a_workbook_s_other_sheet_is_chosen_and_a_question_put_together(open_pag
     page.get_by_role("option", name="Questions").click()
     expect(page.get_by_text("20 examples. Question = question, answer = answer.")).to_be_visible()
     together = page.get_by_label("Or put the question together from columns")
-    for _ in range(5):  # while the answer to the sheet is still being drawn, it undoes what is typed at that moment
-        together.fill("{product}: {question}")
-        together.press("Enter")
-        with suppress(AssertionError):
-            expect(page.locator(".talk").first).to_contain_text("Bell: How loud is it at 0?", timeout=5_000)
-            break
+    together.fill("{product}: {question}")  # the answer to the sheet is still being drawn, and must not undo it
+    together.press("Enter")
     expect(page.locator(".talk").first).to_contain_text("Bell: How loud is it at 0?")
     expect(page.get_by_role("button", name="Start training")).to_be_enabled()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -202,8 +104,8 @@ def test_pasted_rows_are_read_and_their_shape_can_be_changed(open_page: Open) ->
     page.get_by_role("button", name="Change columns").click()
     page.get_by_label("Your examples are").click()
     page.get_by_role("option", name="Plain text").click()
-    expect(page.get_by_text("The studio can keep and show plain texts, but cannot train on them yet.")).to_be_visible()
-    expect(page.get_by_role("button", name="Look at your examples")).to_be_disabled()
+    expect(page.locator("#summary")).to_contain_text("pieces of text")
+    expect(page.get_by_role("button", name="Start training")).to_be_enabled()
 
 
 def test_a_data_set_is_fetched_by_its_id_and_a_hub_that_does_not_answer_is_said(open_page: Open, site: Site) -> None:
@@ -275,9 +177,8 @@ def test_another_preset_fills_the_settings_and_says_so(open_page: Open) -> None:
     page = open_page("/")
     page.get_by_role("button", name="Use the sample").click()
     page.get_by_role("button", name="More settings").click()
-    with page.expect_response("**/gradio_api/run/predict*"):
-        page.get_by_label("LoRA rank").fill("5")
-        page.get_by_label("Seed").click()
+    page.get_by_label("LoRA rank").fill("5")
+    expect(page.locator("#changes")).to_contain_text("1 changed setting")
     page.get_by_role("radio", name="Quick").check()
     expect(page.get_by_text("your own changes are gone")).to_be_visible()
     expect(page.get_by_label("LoRA rank")).to_have_value("8")
@@ -287,12 +188,9 @@ def test_a_reload_keeps_what_was_chosen(open_page: Open, shelves: Path) -> None:
     page = open_page("/")
     give(page, shelves)
     expect(page.locator(".talk")).to_have_count(3)
-    with page.expect_response("**/gradio_api/run/predict*"):
-        page.get_by_role("radio", name="Thorough").check()
+    page.get_by_role("radio", name="Thorough").check()
     page.get_by_label("Name (optional)").fill("Shelf helper")
-    with page.expect_response("**/gradio_api/run/predict*"):
-        page.get_by_label("Name (optional)").blur()
-    page.wait_for_timeout(1000)  # the answer is kept in the browser a moment after it came
+    page.wait_for_function("window.studioDraft.preset === 'thorough' && window.studioDraft.name === 'Shelf helper'")
     page.reload()
     expect(page.get_by_text("58 examples.")).to_be_visible()
     expect(page.get_by_role("radio", name="Thorough")).to_be_checked()

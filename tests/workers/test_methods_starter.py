@@ -22,7 +22,7 @@ from studio.store.home import Home
 from studio.store.tables import Dataset
 from workers import methods
 from workers.attempt import work
-from workers.model import load_base
+from workers.model import attention_for, load_base
 from workers.probe import probe
 from workers.train import train
 
@@ -60,6 +60,8 @@ CASES: dict[str, tuple[dict[str, Any], int, int]] = {
     "layers": ({"method": "layers"}, 16, 2 * LAYER),
     "full": ({"method": "full"}, 16, LAYERS * LAYER + WIDTH + WORDS * WIDTH),
 }
+# AdaLoRA drops zeros and adds up the rest in another order
+TOLERANCE = {"adalora": 0.5}
 
 
 @pytest.fixture
@@ -123,7 +125,7 @@ def test_trains_the_starter_and_gives_the_same_in_plain_peft(
     assert run.status == RunStatus.SUCCEEDED
     assert run.summary["bits"] == bits
     assert run.summary["trainable_parameters"] == count
-    losses = [row["train_loss"] for row in metrics.read(db, run_id)[1:]]
+    losses = [row["train_loss"] for row in metrics.read(db, run_id) if row["step"]]
     assert len(losses) == STEPS and all(math.isfinite(value) for value in losses)
     assert moved[0]()
     print(f"\n{case}: {count:,} parameters, {run.summary['seconds_per_step']} s a step, losses {losses}")
@@ -131,12 +133,12 @@ def test_trains_the_starter_and_gives_the_same_in_plain_peft(
     adapter = runs.adapter_of(db, run_id)
     base = base_models.find(real.models, "starter")
     assert adapter and base
-    plain = load_base(base, bits, probe(), "sdpa", recipe.quantization, recipe.double_quantization).model
+    attention = attention_for(recipe.max_length, probe())  # another one differs in the last digits
+    plain = load_base(base, bits, probe(), attention, recipe.quantization, recipe.double_quantization).model
     untouched = logits(plain)
     loaded = logits(PeftModel.from_pretrained(plain, real.path / adapter.path))
-    # the run may have used another way of attention; AdaLoRA drops zeros and adds up the rest in another order
-    torch.testing.assert_close(loaded, trained[0], atol=0.35, rtol=0.02)
-    assert (loaded - trained[0]).abs().mean() < 0.1 * (loaded - untouched).abs().mean() + 0.02
+    torch.testing.assert_close(loaded, trained[0], atol=TOLERANCE.get(case, 0.0), rtol=0)
+    assert not torch.equal(loaded, untouched)
 
 
 def test_the_starter_has_no_biases_and_says_so(real: Home, db: Database, conversations: list[Conversation]) -> None:

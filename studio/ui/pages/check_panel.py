@@ -7,7 +7,7 @@ import gradio as gr
 from studio.services import datasets, examples, library, report
 from studio.services.context import Studio
 from studio.ui import markup
-from studio.ui.draft import Draft
+from studio.ui.draft import ExamplesDraft
 from studio.ui.markup import html
 
 Updates = dict[Any, Any]
@@ -28,7 +28,7 @@ class CheckPanel:
     def hidden(self) -> Updates:
         return {self.worst: "", self.button: gr.update(visible=False)}
 
-    def shown(self, draft: Draft, problem: bool) -> Updates:
+    def shown(self, draft: ExamplesDraft, problem: bool) -> Updates:
         """The worst findings of an upload, and whether it was here before."""
         before = library.uploaded_before(self._studio, draft.upload_id)
         told = markup.uploaded_before(before) if before else ""
@@ -37,7 +37,7 @@ class CheckPanel:
         findings, rows = report.first_look(self._studio, draft.upload_id, draft.mapping)
         return {self.worst: told + markup.worst(findings, rows), self.button: gr.update(visible=True)}
 
-    def kept(self, draft: Draft, summary: Any, bubbles: Any) -> Updates:
+    def kept(self, draft: ExamplesDraft, summary: Any, bubbles: Any) -> Updates:
         """The same of a data set that is kept, with its summary and first examples; sets the draft's rows."""
         kept = library.get(self._studio, draft.dataset_id)
         page = examples.page(self._studio, draft.dataset_id, version=draft.dataset_version)
@@ -50,15 +50,11 @@ class CheckPanel:
             bubbles: markup.bubbles(example.conversation for example in page.examples[:3]),
         }
 
-    def draft_on(self, stored: Any, kept: str) -> Draft:
-        """The stored draft, on a data set that is kept: its number, or number@version. Raises NotFound."""
-        draft = Draft.read(stored)
+    def draft_on(self, kept: str) -> ExamplesDraft:
+        """A draft on a data set that is kept: its number, or number@version. Raises NotFound."""
         number, version = library.parse(kept)
-        draft.upload_id, draft.mapping = "", None
-        draft.dataset_id = number
-        draft.dataset_version = examples.version(self._studio, number, version).number
-        return draft
+        return ExamplesDraft(dataset_id=number, dataset_version=examples.version(self._studio, number, version).number)
 
-    def address(self, draft: Draft) -> str:
+    def address(self, draft: ExamplesDraft) -> str:
         """Of the examples' own page. An upload becomes a data set. Raises DataError if it is none."""
         return f"/data?id={draft.dataset_id or datasets.make(self._studio, draft.upload_id, draft.mapping).id}"

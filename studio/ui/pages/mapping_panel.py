@@ -62,40 +62,68 @@ class MappingPanel:
     @property
     def widgets(self) -> list[Any]:
         """Everything that is drawn."""
-        return [self.folded, self.shape, self.sheet, self.header, *self.choices]
+        return [self.folded, *self.asked]
 
     @property
-    def choices(self) -> list[Any]:
-        """What is chosen within a shape; `chosen` takes their values in this order."""
-        return [*self.parts, self.template, self.system, self.system_text]
+    def asked(self) -> list[Any]:
+        """What is chosen; `chosen` takes their values in this order."""
+        return [
+            self.shape, self.sheet, self.header, *self.parts, self.template, self.system, self.system_text
+        ]  # fmt: skip
+
+    @property
+    def changes(self) -> list[Any]:
+        """The events that tell of a choice. A text is taken when it is left: each letter would mean another reading."""
+        texts = (self.template, self.system_text)
+        chosen: tuple[Any, ...] = (self.shape, self.sheet, self.header, *self.parts, self.system)
+        return [*(widget.input for widget in chosen), *(event for t in texts for event in (t.blur, t.submit))]
 
     def hidden(self) -> Updates:
         return {self.folded: gr.update(visible=False)}
 
-    def shown(self, view: Preview, opened: bool) -> Updates:
+    def shown(self, view: Preview, opened: bool, sent: Sequence[Any] | None = None) -> Updates:
+        """How to draw `view`. `sent` is what `asked` held when the browser asked.
+
+        A value that is right already is left out: its answer would undo what is being typed when it arrives.
+        """
         mapping, columns = view.mapping, view.columns
+        takes_system = mapping.shape != "text"
         parts = _PARTS.get(mapping.shape, _PARTS["columns"])
-        updates: Updates = {
-            self.folded: gr.update(visible=bool(columns or view.sheets), open=opened),
-            self.shape: mapping.shape or None,
-            self.sheet: gr.update(choices=view.sheets, value=view.sheet or None, visible=bool(view.sheets)),
-            self.header: gr.update(value=view.headed is True, visible=view.headed is not None),
-            self.template: gr.update(value=mapping.question_template, visible=_asks(mapping)),
-            self.system: gr.update(
-                choices=[_NO_COLUMN, *columns], value=mapping.system or _NO_COLUMN, visible=mapping.shape != "text"
-            ),
-            self.system_text: gr.update(value=mapping.system_text, visible=mapping.shape != "text"),
-        }
+        drawn: dict[Any, dict[str, Any]] = {
+            self.shape: {"value": mapping.shape or None},
+            self.sheet: {"choices": view.sheets, "value": view.sheet or None, "visible": bool(view.sheets)},
+            self.header: {"value": view.headed is True, "visible": view.headed is not None},
+            self.template: {"value": mapping.question_template, "visible": _asks(mapping)},
+            self.system: {
+                "choices": [_NO_COLUMN, *columns], "value": mapping.system or _NO_COLUMN, "visible": takes_system
+            },
+            self.system_text: {"value": mapping.system_text, "visible": takes_system},
+        }  # fmt: skip
         for place, widget in enumerate(self.parts):
             if place < len(parts):
                 name, label = parts[place]
                 value = getattr(mapping, name) or None
-                updates[widget] = gr.update(choices=columns, value=value, label=label, visible=True)
+                drawn[widget] = {"choices": columns, "value": value, "label": label, "visible": True}
             else:
-                updates[widget] = gr.update(visible=False)
-        return updates
+                drawn[widget] = {"visible": False}
+        for widget, had in zip(self.asked, sent or (), strict=False):
+            if "value" in drawn[widget] and (had or "") == (drawn[widget]["value"] or ""):
+                del drawn[widget]["value"]
+        folded = gr.update(visible=bool(columns or view.sheets), open=opened)
+        return {self.folded: folded} | {widget: gr.update(**look) for widget, look in drawn.items()}
 
-    def chosen(self, before: Mapping, values: Sequence[Any]) -> Mapping:
+    def chosen(self, view: Preview, values: Sequence[Any]) -> Mapping:
+        """The mapping that `asked` holding `values` means, when they were drawn from `view`."""
+        shape, sheet, header, *choices = values
+        if sheet and view.sheets and sheet != view.sheet:
+            return with_reading(view.mapping, sheet=str(sheet))
+        if view.headed is not None and bool(header) != view.headed:
+            return with_reading(view.mapping, header=bool(header))
+        if shape and shape != view.mapping.shape:
+            return _with_shape(view.mapping, shape)
+        return self._with_columns(view.mapping, choices)
+
+    def _with_columns(self, before: Mapping, values: Sequence[Any]) -> Mapping:
         """`before` with what the widgets say now. The parts stand in the order of the shape that `before` has."""
         *parts, template, system, system_text = (str(value or "")[:_MOST_CHARS] for value in values)
         fields = {name: _column(value) for (name, _), value in zip(_PARTS[before.shape or "columns"], parts)}  # noqa: B905
@@ -110,7 +138,7 @@ class MappingPanel:
         return before.model_copy(update=changes)
 
 
-def with_shape(before: Mapping, shape: Any) -> Mapping:
+def _with_shape(before: Mapping, shape: Any) -> Mapping:
     """Another shape, whose columns are to be guessed."""
     known: dict[Any, Shape] = {name: name for name in SHAPE_NAMES}
     return Mapping(shape=known.get(shape, ""), system_text=before.system_text, reading=before.reading)

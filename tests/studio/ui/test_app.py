@@ -19,7 +19,7 @@ from studio.store import runs as rows
 from studio.store.db import Database
 from studio.store.tables import Run
 from studio.ui.app import QUEUE_POLL_SECONDS
-from studio.ui.pages.home import received_folder
+from studio.ui.received import received_folder
 
 
 @pytest.fixture
