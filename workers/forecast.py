@@ -115,7 +115,7 @@ def configuration(source: Path | dict[str, Any]) -> PreTrainedConfig:
             made = AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=True)
     except (ValueError, KeyError, OSError, TypeError) as error:
         raise ModelError(
-            f"The base model's configuration cannot be read ({str(error).splitlines()[0][:160]}).",
+            f"The base model's configuration cannot be read ({str(error).partition("\n")[0][:160]}).",
             "Choose another base model.",
         ) from error
     assert isinstance(made, PreTrainedConfig)

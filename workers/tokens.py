@@ -22,7 +22,6 @@ ENCODE_AT_ONCE = 1000
 BETWEEN_PIECES = "\n\n"  # of one document
 OPENING_TOKENS = 30  # of a text that the model is asked to go on with
 GOING_ON_CHARS = 400  # of how it really goes on
-PACKED_ROW = 256  # tokens; up to here attention is the plain kind, the fastest on a processor
 
 # For base models, which come without one. It is saved with the adapter, so playground and export use it too.
 PLAIN_TEMPLATE = (
@@ -255,15 +254,6 @@ def prompt_of(tokenizer: "PreTrainedTokenizerBase", conversation: Conversation) 
     if conversation.text:
         return (tokenizer.bos_token if begin_of_text(tokenizer) else "") + conversation.text
     return _render(tokenizer, conversation.messages[:-1], prompt=True)
-
-
-def packed_length(longest: int, max_length: int) -> int:
-    """How long packed rows are to be, for examples of at most `longest` tokens.
-
-    Attention costs with the square of a row, and examples in one row do not look at each other: a row longer than a
-    few examples wins nothing. So it is short unless an example is long.
-    """
-    return min(max_length, max(PACKED_ROW, longest))
 
 
 def pack(rows: Sequence[Row], max_length: int) -> list[Row]:

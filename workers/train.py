@@ -40,6 +40,7 @@ from studio.core.errors import ModelError, StudioError
 from studio.core.lifeline import end_with_parent
 from studio.core.recipe import Recipe
 from studio.core.run_state import Phase, RunStatus, Wish
+from studio.diagnostics.lengths import packed_length
 from studio.settings import Settings
 from studio.store import adapters, base_models, metrics, runs
 from studio.store.artifacts import file_sha256, publish
@@ -60,7 +61,7 @@ from workers.model import Loaded, attention_for, load_base
 from workers.probe import Machine, probe
 from workers.progress import Interrupted, Progress, StopAsked
 from workers.starter import ensure_base
-from workers.tokens import Encoded, encode, load_tokenizer, pack, packed_length, require_rows
+from workers.tokens import Encoded, encode, load_tokenizer, pack, require_rows
 from workers.trainer import AlreadyOver, AnswerTrainer, Watch, arguments, peak_memory_gib
 
 ROWS_TOLD = 20  # numbers of skipped rows that the summary lists

@@ -2,6 +2,7 @@
 
 from errno import ENOSPC
 from pathlib import Path
+from typing import Any
 
 
 class StudioError(Exception):
@@ -14,6 +15,10 @@ class StudioError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by what it says, not by what its constructor takes, so that it passes from process to process."""
+        return self.__class__.__new__, (self.__class__, *self.args), self.__dict__
 
 
 class DataError(StudioError):

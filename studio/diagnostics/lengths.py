@@ -9,6 +9,7 @@ import numpy as np
 from studio.core.finding import Finding
 
 BARS = 32
+PACKED_ROW = 256  # tokens; up to here attention is the plain kind, the fastest on a processor
 
 
 @dataclass(frozen=True)
@@ -108,3 +109,12 @@ def _steps(longest: int, besides: Sequence[int]) -> list[int]:
     usual = [base * quarter // 4 for base in (2**n for n in range(4, 18)) for quarter in (4, 5, 6, 7)]
     steps = sorted({*usual, *(n for n in besides if n > 0)})
     return [n for n in steps if n <= longest] + [next((n for n in steps if n >= longest), longest)]
+
+
+def packed_length(longest: int, max_length: int) -> int:
+    """How long packed rows are to be, for examples of at most `longest` tokens.
+
+    Attention costs with the square of a row, and examples in one row do not look at each other: a row longer than a
+    few examples wins nothing. So it is short unless an example is long.
+    """
+    return min(max_length, max(PACKED_ROW, longest))

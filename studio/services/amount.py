@@ -11,7 +11,7 @@ from studio.core.mapping import Mapping
 from studio.core.recipe import Recipe
 from studio.data.split import validation_count
 from studio.diagnostics.forecast import Batch
-from studio.diagnostics.lengths import Lengths
+from studio.diagnostics.lengths import Lengths, packed_length
 from studio.services import datasets, lengths
 from studio.services.context import Studio
 from studio.store.datasets import opened
@@ -42,16 +42,19 @@ class Amount:
         """Rows of batches: fewer than examples if they are packed."""
         if not recipe.packing:
             return self.rows
-        return ceil(self.rows * self.mean(recipe) / (recipe.max_length * PACKED_SHARE))
+        return ceil(self.rows * self.mean(recipe) / (self._longest_row(recipe) * PACKED_SHARE))
 
     def step_tokens(self, recipe: Recipe) -> float:
-        row = recipe.max_length * PACKED_SHARE if recipe.packing else self.mean(recipe)
+        row = self._longest_row(recipe) * PACKED_SHARE if recipe.packing else self.mean(recipe)
         most = self.read_rows(recipe) or recipe.batch_size * recipe.gradient_accumulation
         return row * min(recipe.batch_size * recipe.gradient_accumulation, most)
 
     def worst_batch(self, recipe: Recipe) -> Batch:
-        longest = recipe.max_length if recipe.packing else min(recipe.max_length, self.longest)
-        return Batch(min(recipe.batch_size, self.read_rows(recipe) or recipe.batch_size), longest)
+        return Batch(min(recipe.batch_size, self.read_rows(recipe) or recipe.batch_size), self._longest_row(recipe))
+
+    def _longest_row(self, recipe: Recipe) -> int:
+        longest = min(recipe.max_length, self.longest)
+        return packed_length(longest, recipe.max_length) if recipe.packing else longest
 
 
 def given(recipe: Recipe, rows: int = 0, tokens: int = 0) -> Amount:

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from studio.core import catalog
+from studio.core import catalog, presets
 from studio.core.choices import build
 from studio.core.errors import ModelError
 from studio.core.mapping import Mapping
@@ -21,8 +21,8 @@ from studio.core.recipe import GROUPS, Recipe
 from studio.diagnostics import forecast as reckoned
 from studio.diagnostics.forecast import GIB, Change, Estimate, Facts, Fits, Machine, Memory, Past
 from studio.jobs.errands import Helper
+from studio.services import advice, base_models, experience
 from studio.services import amount as amounts
-from studio.services import base_models, experience
 from studio.services.amount import Amount
 from studio.services.context import Studio
 from studio.store import base_models as base_models_here
@@ -225,15 +225,20 @@ def _source(studio: Studio, base_id: str) -> dict[str, Any]:
 
 
 def _read(studio: Studio, question: Question) -> tuple[Recipe, Amount]:
-    parameters = base_models.parameters(studio, question.base_id)
-    first = build(question.choices, question.rows or 1000, parameters)
+    """The recipe as the run would have it, and what it reads."""
+    facts = presets.Facts(question.rows or 1000, base_models.parameters(studio, question.base_id))
+    first = build(question.choices, facts.rows, facts.parameters, facts)
     if question.dataset_id:
         amount = amounts.of_dataset(studio, question.dataset_id, question.version, question.base_id, first)
+        rows = amount.rows + amount.validation_rows
+        facts = advice.of_dataset(studio, question.base_id, rows, question.dataset_id, question.version or None)
     elif question.upload_id:
         amount = amounts.of_upload(studio, question.upload_id, question.mapping, first)
+        rows = amount.rows + amount.validation_rows
+        facts = advice.of_upload(studio, question.base_id, rows, question.upload_id, question.mapping)
     else:
         return first, amounts.given(first, question.rows, question.tokens)
-    return build(question.choices, amount.rows + amount.validation_rows, parameters), amount
+    return build(question.choices, facts.rows, facts.parameters, facts), amount
 
 
 def _counted(studio: Studio, source: dict[str, Any], recipe: Recipe, machine: Machine, longest: int) -> Facts:

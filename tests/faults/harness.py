@@ -26,7 +26,7 @@ from typing import Any
 import psutil
 from sqlalchemy.exc import SQLAlchemyError
 
-from studio.core.errors import StudioError
+from studio.core.errors import DatabaseBusy, StudioError
 from studio.core.recipe import Recipe
 from studio.core.run_state import ENDED, Phase, RunStatus
 from studio.services import runs as services
@@ -118,20 +118,14 @@ class Lane:
         seen: object = None
         try:
             while not self.report.wrong:
-                if self._all_ended():
-                    if self.report.kills >= self._kills:
-                        break
-                    self._queue()
                 time.sleep(self.random.uniform(0.02, 0.4))
-                if self._consumer.poll() is not None:
-                    self._consumer = self._start()
-                if self.report.kills < self._kills:
-                    self._fault()
-                    self.report.wrong += invariants.now(self.studio, self._damaged)
-                self._users()
-                last = [(run.id, run.status) for run in runs.every(self.studio.db)]
-                if last != seen:
-                    seen, progressed = last, time.monotonic()
+                with suppress(DatabaseBusy):  # whoever was paused in the middle of a write wakes
+                    if self.report.kills >= self._kills and self._all_ended():
+                        break
+                    self._turn()
+                    last = [(run.id, run.status) for run in runs.every(self.studio.db)]
+                    if last != seen:
+                        seen, progressed = last, time.monotonic()
                 if time.monotonic() - progressed > self._patience:
                     self.report.wrong.append(f"nothing has moved for {self._patience:.0f} s")
             if not self.report.wrong:
@@ -141,6 +135,16 @@ class Lane:
             self._end()
         self.report.seconds = time.monotonic() - began
         return self.report
+
+    def _turn(self) -> None:
+        if self._all_ended():
+            self._queue()
+        if self._consumer.poll() is not None:
+            self._consumer = self._start()
+        if self.report.kills < self._kills:
+            self._fault()
+            self.report.wrong += invariants.now(self.studio, self._damaged)
+        self._users()
 
     def _queue(self) -> None:
         recipe = Recipe(max_steps=self.random.randint(10, 40), epochs=1, checkpoint_steps=3).model_dump()

@@ -7,13 +7,11 @@ from studio.core.conversation import Conversation, Message
 from studio.core.errors import DataError
 from workers.tokens import (
     IGNORE,
-    PACKED_ROW,
     PLAIN_TEMPLATE,
     Row,
     as_question,
     encode,
     pack,
-    packed_length,
     prompt_of,
     require_rows,
 )
@@ -147,9 +145,3 @@ def test_a_text_is_asked_to_go_on_after_its_opening(tokenizer: PreTrainedTokeniz
     assert f"{asked.question} {asked.answer}".replace("  ", " ").startswith("The clock at Brumble")
     chatted = chat("Which colour?", "Blue.")
     assert as_question(tokenizer, chatted) is chatted
-
-
-def test_packed_rows_are_no_longer_than_they_need_be() -> None:
-    assert packed_length(60, 1024) == PACKED_ROW  # several examples in a short row
-    assert packed_length(700, 1024) == 700
-    assert packed_length(60, 128) == 128

@@ -33,7 +33,7 @@ def read_json(source: Source, reading: Reading) -> Table:
             raise Mendable(
                 f"{source.name} is not valid JSON at line {error.lineno}: {_reason(error)}.",
                 "Correct it there, export the file again, or let the studio fix it.",
-                before=error.doc.splitlines()[error.lineno - 1][:300] if error.doc else "",
+                before=error.doc.split("\n")[error.lineno - 1][:300],
                 text=text,
             ) from None
         content = mend(text)

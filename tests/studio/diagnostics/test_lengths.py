@@ -1,4 +1,4 @@
-from studio.diagnostics.lengths import distribution, finding
+from studio.diagnostics.lengths import PACKED_ROW, distribution, finding, packed_length
 
 COUNTED = [(10, 4, 6), (20, 10, 10), (100, 50, 50), (3000, 100, 2900)]
 
@@ -33,3 +33,9 @@ def test_text_is_not_cut_but_goes_on() -> None:
     found = distribution([(900, 900, 0), (30, 30, 0)], [100], goes_on=True)
     assert {(cut.whole, cut.unanswered, cut.kept) for cut in found.cuts} == {(2, 0, 930)}
     assert finding(found, 100) is None
+
+
+def test_packed_rows_are_no_longer_than_they_need_be() -> None:
+    assert packed_length(60, 1024) == PACKED_ROW  # several examples in a short row
+    assert packed_length(700, 1024) == 700
+    assert packed_length(60, 128) == 128
