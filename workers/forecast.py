@@ -114,8 +114,9 @@ def configuration(source: Path | dict[str, Any]) -> PreTrainedConfig:
         else:
             made = AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=True)
     except (ValueError, KeyError, OSError, TypeError) as error:
+        reason = str(error).partition("\n")[0][:160]
         raise ModelError(
-            f"The base model's configuration cannot be read ({str(error).partition("\n")[0][:160]}).",
+            f"The base model's configuration cannot be read ({reason}).",
             "Choose another base model.",
         ) from error
     assert isinstance(made, PreTrainedConfig)

@@ -2,13 +2,24 @@
 
 import ctypes
 import os
+import shutil
 import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 
 _LOOK_EVERY_SECONDS = 1.0
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
+
+
+def bound_to_parent(command: Sequence[str]) -> list[str]:
+    """`command`, to be ended by Linux's kernel with the thread that starts it from its first instruction on.
+
+    It needs util-linux's setpriv for that. Without, a process that is stopped before `end_with_parent` stays.
+    """
+    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    return [setpriv, "--pdeathsig", "KILL", *command] if setpriv else [*command]
 
 
 def end_with_parent(parent_pid: int) -> None:

@@ -16,8 +16,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+import psutil
+
 from studio.core.adjustments import Adjustments
 from studio.core.errors import DatabaseBusy, StudioError
+from studio.core.lifeline import bound_to_parent
 from studio.core.recipe import Recipe
 from studio.core.run_state import RunStatus, Wish
 from studio.diagnostics import memory
@@ -123,7 +126,7 @@ class Supervisor:
     def _spawn(self) -> subprocess.Popen[str]:
         with (self._home.logs / "trainer.log").open("ab") as log:  # until the worker opens the run's own
             return subprocess.Popen(
-                [*self._trainer, "--parent", str(os.getpid())],
+                bound_to_parent([*self._trainer, "--parent", str(os.getpid())]),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -153,7 +156,8 @@ class Supervisor:
                     if looked_at - asked_at > self._patience.discard:
                         _end(process, seconds=5)
                         return None
-                if run is not None and (death := pulse.judge(run)):
+                death = pulse.judge(run) if run is not None else SILENT if _is_stopped(process) else None
+                if death:
                     _end(process, seconds=0)
                     return death
             time.sleep(_POLL_SECONDS)
@@ -211,12 +215,13 @@ class _Pulse:
             self._seen[name] = sign
             self._lives |= changed
         if self._lives and self._same["heartbeat"] * _LOOK_SECONDS > self._patience.heartbeat:
-            return Death("The training process stopped answering.", "Let it go on from its page.", own_fault=False)
+            return SILENT
         if self._same["stall"] * _LOOK_SECONDS > self._patience.stall:
             return Death("Training got stuck.", "If it gets stuck there again, the log tells the details.")
         return None
 
 
+SILENT = Death("The training process stopped answering.", "Let it go on from its page.", own_fault=False)
 CRASHED = Death("The studio ended while this run was training.", "Let it go on from its page.", own_fault=False)
 
 
@@ -261,6 +266,13 @@ def _tell(process: subprocess.Popen[str], line: str) -> None:
     with suppress(BrokenPipeError):
         process.stdin.write(line)
         process.stdin.close()
+
+
+def _is_stopped(process: subprocess.Popen[str]) -> bool:
+    """Whether it was paused from outside: then it may be what keeps the database locked."""
+    with suppress(psutil.Error):
+        return psutil.Process(process.pid).status() == psutil.STATUS_STOPPED
+    return False
 
 
 def _end(process: subprocess.Popen[str], seconds: float) -> None:

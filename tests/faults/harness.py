@@ -48,6 +48,7 @@ FAULTS = {  # and how often
 STAGES = ("loading", "training", "training", "saving a checkpoint", "saving a checkpoint", "publishing", "saving")
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0  # seconds in which something must move
+SLEEP = 20.0  # seconds: who sleeps in the middle of a write keeps everybody from writing
 ORPHANS = 0.3  # share of trainers that outlive their consumer and do not share its lock
 
 
@@ -119,15 +120,18 @@ class Lane:
         try:
             while not self.report.wrong:
                 time.sleep(self.random.uniform(0.02, 0.4))
-                with suppress(DatabaseBusy):  # whoever was paused in the middle of a write wakes
+                try:
                     if self.report.kills >= self._kills and self._all_ended():
                         break
                     self._turn()
                     last = [(run.id, run.status) for run in runs.every(self.studio.db)]
-                    if last != seen:
-                        seen, progressed = last, time.monotonic()
+                except DatabaseBusy:  # whoever was paused in the middle of a write wakes
+                    progressed = time.monotonic()
+                    continue
+                if last != seen:
+                    seen, progressed = last, time.monotonic()
                 if time.monotonic() - progressed > self._patience:
-                    self.report.wrong.append(f"nothing has moved for {self._patience:.0f} s")
+                    self.report.wrong.append(f"nothing has moved for {self._patience:.0f} s: {self._situation()}")
             if not self.report.wrong:
                 time.sleep(1.5)  # whoever was stopped wakes and is refused
                 self.report.wrong += invariants.at_the_end(self.studio, self._damaged)
@@ -171,6 +175,17 @@ class Lane:
                 ):
                     found.append(process)
         return sorted(found, key=lambda p: p.pid)
+
+    def _situation(self) -> str:
+        """Who is there and what waits, to find out why nothing moves."""
+        waiting = [
+            f"run {run.id} {run.status} {run.phase}"
+            for run in runs.with_status(self.studio.db, RunStatus.RUNNING, RunStatus.QUEUED)
+        ]
+        there = [f"trainer {process.pid} {process.status()}" for process in self._trainers()]
+        consumer = f"consumer {self._consumer.pid} {self._consumer.poll()}"
+        log = (self.studio.home.logs / "consumer.log").read_text()[-600:]
+        return f"{', '.join([*waiting, *there, consumer])}; {log}"
 
     def _fault(self) -> None:
         kind = self.random.choices(list(self._faults), list(self._faults.values()))[0]
@@ -221,7 +236,7 @@ class Lane:
         self._wake_later(process)
 
     def _wake_later(self, process: psutil.Process, first: Callable[[], bool] | None = None) -> None:
-        """After some seconds; or soon after `first` is true, as long as that may take."""
+        """After some seconds; or soon after `first` is true, if that is not too long."""
         seconds = self.random.uniform(0, 0.4) if first else self.random.choice([0.1, 0.5, 2.0, 3.0, 4.0])
         Thread(target=_wake, args=(process, seconds, first), daemon=True).start()
 
@@ -289,8 +304,9 @@ class Lane:
 
 
 def _wake(process: psutil.Process, seconds: float, first: Callable[[], bool] | None) -> None:
-    with suppress(StudioError, SQLAlchemyError):  # at the end the database is gone
-        while first and process.is_running() and not first():
+    latest = time.monotonic() + SLEEP
+    with suppress(StudioError, SQLAlchemyError):  # the database is locked, or gone at the end
+        while first and process.is_running() and time.monotonic() < latest and not first():
             time.sleep(0.02)
     time.sleep(seconds)
     with suppress(psutil.Error):

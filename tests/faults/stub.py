@@ -4,6 +4,7 @@ A chain shows every fault: a step lost, done twice, or built on the wrong state 
 Started by a supervisor as `workers.train --standby` is: `python -m tests.faults.stub --parent PID`.
 """
 
+import ctypes
 import json
 import os
 import random
@@ -15,7 +16,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from studio.core.lifeline import end_with_parent
+from studio.core.lifeline import _SET_PARENT_DEATH_SIGNAL, end_with_parent
 from studio.core.recipe import Recipe
 from studio.core.run_state import Phase, RunStatus, Wish
 from studio.settings import Settings
@@ -114,6 +115,7 @@ def main() -> int:
     claim = Claim(*json.loads(order).values())
     if random.Random(f"{os.environ['FAULTS_SEED']} {claim}").random() < float(os.environ["FAULTS_ORPHANS"]):
         # as where no kernel ends it with its parent, and the lock is not shared: only the fence is left
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, 0)
         for link in list(Path("/proc/self/fd").iterdir()):
             with suppress(FileNotFoundError):
                 if link.readlink().name == "device.lock":

@@ -19,6 +19,7 @@ from studio.services import datasets, runs
 from studio.services.context import Studio
 from studio.store import checkpoints
 from studio.store import runs as run_rows
+from studio.store.db import open_database
 from studio.store.locks import Held, exclusive
 
 pytestmark = pytest.mark.slow
@@ -162,6 +163,21 @@ def test_a_trainer_that_stops_answering_is_replaced(tiny_studio: Studio, faq: Pa
     assert not stopped.is_running()
     view = runs.view(tiny_studio, run_id)
     assert view.run.status == RunStatus.SUCCEEDED and "stopped answering" in view.interruptions[0].reason
+
+
+def test_a_trainer_that_was_paused_while_the_database_is_locked_is_ended(tiny_studio: Studio, faq: Path) -> None:
+    run_id = start(tiny_studio, faq, max_steps=60, epochs=100, checkpoint_steps=2)
+    impatient = open_database(tiny_studio.home.database, wait_seconds=3)
+    thread = threading.Thread(target=Supervisor(tiny_studio.home, impatient).work_off)
+    thread.start()
+    wait_until(lambda: len(checkpoints.of(tiny_studio.db, run_id)) == 2)
+    paused = trainer()
+    with tiny_studio.db.writing():  # as if the paused one had been in the middle of it
+        paused.suspend()
+        wait_until(lambda: not paused.is_running())
+    thread.join(LONG)
+    impatient.close()
+    assert runs.view(tiny_studio, run_id).run.status == RunStatus.SUCCEEDED
 
 
 def test_closing_the_studio_saves_the_run_and_puts_it_back(tiny_studio: Studio, faq: Path) -> None:
