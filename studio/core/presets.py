@@ -67,7 +67,7 @@ def advise(preset: Preset, facts: Facts, method: Method = "lora") -> Advice:
     for rule in (_passes, _size, _rate, _batch, _row):
         chosen |= rule(preset, facts)
     row = chosen["max_length"][0] if "max_length" in chosen else USUAL_LENGTH
-    chosen |= _memory(preset, facts, chosen["batch_size"][0], row)
+    chosen |= _memory(facts, chosen["batch_size"][0], row)
     chosen |= _method(METHODS[method], chosen)
     recipe = Recipe(preset=preset, **{name: value for name, (value, _) in chosen.items()})
     return Advice(recipe, {name: reason for name, (_, reason) in chosen.items()})
@@ -150,13 +150,13 @@ def _row(preset: Preset, facts: Facts) -> Rule:
     return {"max_length": (64 * ceil(facts.longest / 64), f"{longest}, and none is to be cut")}
 
 
-def _memory(preset: Preset, facts: Facts, batch: int, row: int) -> Rule:
+def _memory(facts: Facts, batch: int, row: int) -> Rule:
     """What has to change so that a batch fits into the device's memory, if that is known: as little as possible."""
     if facts.memory_gib is None:
         return {}
     rules: Rule = {}
     room = MEMORY_SHARE * facts.memory_gib * GIB
-    if preset == "auto" and 2 * facts.parameters <= room / 4:
+    if 2 * facts.parameters <= room / 4:
         rules["bits"] = (16, "the whole model fits into memory, so nothing of it has to be rounded")
     room -= facts.parameters * (2 if rules else 0.6)
     token = TOKEN_BYTES * (facts.parameters / TOKEN_PARAMETERS) ** (2 / 3)

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from studio.core import catalog, presets
+from studio.core import catalog
 from studio.core.choices import build
 from studio.core.errors import ModelError
 from studio.core.mapping import Mapping
@@ -226,7 +226,7 @@ def _source(studio: Studio, base_id: str) -> dict[str, Any]:
 
 def _read(studio: Studio, question: Question) -> tuple[Recipe, Amount]:
     """The recipe as the run would have it, and what it reads."""
-    facts = presets.Facts(question.rows or 1000, base_models.parameters(studio, question.base_id))
+    facts = advice.of_nothing(studio, question.base_id, question.rows)
     first = build(question.choices, facts.rows, facts.parameters, facts)
     if question.dataset_id:
         amount = amounts.of_dataset(studio, question.dataset_id, question.version, question.base_id, first)

@@ -29,6 +29,11 @@ def field(page: Page, name: str) -> Locator:
     return page.locator(f"#setting-{name}")
 
 
+def choose_bits(page: Page, bits: int) -> None:
+    field(page, "bits").locator("input").click()
+    page.get_by_role("option", name=re.compile(f"^{bits}")).click()
+
+
 def test_whoever_opens_nothing_sees_three_steps_and_one_button(open_page: Open) -> None:
     page = with_sample(open_page("/"))
     expect(page.locator("h2.step")).to_have_count(3)
@@ -48,13 +53,13 @@ def test_a_method_greys_out_what_it_has_no_use_for_and_says_why(open_page: Open)
 
 def test_options_that_cannot_be_chosen_say_why_until_they_can(open_page: Open) -> None:
     page = opened(with_sample(open_page("/")))
+    choose_bits(page, 4)
     card = field(page, "method").locator("label", has_text="Full fine-tuning").last
     expect(card).to_contain_text("Not now: Full fine-tuning trains the model's own weights")
     page.get_by_role("radio", name="Full fine-tuning").check()
     expect(field(page, "bits")).to_contain_text("Choose 16 bits.")
     expect(page.locator("#problems")).to_contain_text("Choose 16 bits.")
-    field(page, "bits").locator("input").click()
-    page.get_by_role("option", name=re.compile("^16")).click()
+    choose_bits(page, 16)
     expect(page.locator("#problems")).to_be_empty()
     expect(card).not_to_contain_text("Not now")
 

@@ -15,7 +15,7 @@ from studio.core.errors import RecipeError
 from studio.core.methods import conflicts
 from studio.core.presets import Advice, Facts, advise
 from studio.core.recipe import GROUPS
-from studio.services import advice, base_models
+from studio.services import advice
 from studio.services.context import Studio
 from studio.ui import cards, forms, looks, markup
 from studio.ui.draft import ExamplesDraft, ModelDraft
@@ -163,7 +163,7 @@ class ModelPart:
             return advice.of_dataset(studio, model.base_id, rows, examples.dataset_id, examples.dataset_version or None)
         if examples.upload_id:
             return advice.of_upload(studio, model.base_id, rows, examples.upload_id, examples.mapping)
-        return Facts(rows, base_models.parameters(studio, model.base_id))
+        return advice.of_nothing(studio, model.base_id, rows)
 
     def _asked(self, inputs: tuple[Any, ...]) -> Asked:
         examples, stored, shown, base, preset, name, wish, *values = inputs

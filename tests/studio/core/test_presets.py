@@ -69,10 +69,11 @@ def test_a_big_model_on_a_small_card_computes_parts_twice() -> None:
     assert recipe(memory_gib=16).gradient_checkpointing == "auto"
 
 
-def test_auto_rounds_nothing_where_the_whole_model_fits() -> None:
-    assert recipe("auto", memory_gib=16).bits == 16
-    assert recipe("auto", parameters=7_600_000_000, memory_gib=16).bits == 4
-    assert recipe("auto").bits == 4  # nothing is known of the memory
+@pytest.mark.parametrize("preset", PRESETS)
+def test_nothing_is_rounded_where_the_whole_model_fits(preset: Any) -> None:
+    assert recipe(preset, memory_gib=16).bits == 16
+    assert recipe(preset, parameters=7_600_000_000, memory_gib=16).bits == 4
+    assert recipe(preset).bits == 4  # nothing is known of the memory
 
 
 def test_what_is_known_beside_rows_and_size_counts_for_choices_too() -> None:

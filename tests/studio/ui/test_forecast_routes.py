@@ -36,8 +36,8 @@ def test_the_panel_is_told_in_words(browser: TestClient, site_studio: Studio, fa
     assert facts["Time"] == "not known yet"
     assert told["can_probe"]
     assert told["memory"]["parts"][0] == {
-        "part": "weights", "name": "Base model", "words": "0.10 GiB",
-        "share": pytest.approx(1.02e-5, rel=0.05),
+        "part": "weights", "name": "Base model", "words": "0.25 GiB",
+        "share": pytest.approx(2.51e-5, rel=0.05),
     }  # fmt: skip
     assert sum(part["share"] for part in told["memory"]["parts"]) <= told["memory"]["has_share"]
     assert told["picture"]["block"] == [

@@ -93,6 +93,7 @@ def test_what_has_no_effect_is_greyed_out_with_the_reason_and_comes_back(browser
 
 
 def test_what_does_not_go_together_is_said_at_the_option_at_the_field_and_below(browser: Browser) -> None:
+    browser.choose(browser.part.fields["bits"], 4)
     cards = {value: label for label, value in browser.look("method")["choices"]}
     assert "Not now: Full fine-tuning trains the model's own weights" in cards["full"]
     browser.choose(browser.part.fields["method"], "full")
