@@ -42,7 +42,7 @@ from studio.core.errors import ModelError, StudioError
 from studio.core.lifeline import end_with_parent
 from studio.core.recipe import Recipe
 from workers import lora, methods
-from workers.loss import _RESCALING, BLOCK_ELEMENTS
+from workers.loss import BLOCK_ELEMENTS, rescales_logits
 from workers.model import attention_for
 from workers.probe import GIB, probe
 
@@ -200,7 +200,7 @@ def _head_alone(model: PreTrainedModel) -> bool:
     """Whether `workers.loss` will apply the head to learned positions only; there it is tried besides."""
     head = model.get_output_embeddings()
     plain = isinstance(head, nn.Linear) and head.bias is None
-    return plain and all(getattr(model.config, name, None) in (None, 1, 1.0) for name in _RESCALING)
+    return plain and not rescales_logits(model.config)
 
 
 # tracing

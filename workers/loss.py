@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from workers.tokens import IGNORE
@@ -127,12 +127,17 @@ def install(model: PreTrainedModel, smoothing: float = 0.0) -> bool:
     return fused
 
 
+def rescales_logits(config: PretrainedConfig) -> bool:
+    """Whether the settings say that the head's output is not yet the logits."""
+    return any(getattr(config, name, None) not in (None, 1, 1.0) for name in _RESCALING)
+
+
 def _head_is_last(model: PreTrainedModel) -> bool:
     """Whether logits are exactly the head applied to the last hidden state: read from the settings, then tried."""
     head = model.get_output_embeddings()
     if not isinstance(head, torch.nn.Linear) or head.bias is not None or not head.weight.is_floating_point():
         return False
-    if any(getattr(model.config, name, None) not in (None, 1, 1.0) for name in _RESCALING):
+    if rescales_logits(model.config):
         return False
     ids = torch.arange(8, device=head.weight.device)[None]
     with torch.no_grad():

@@ -13,6 +13,8 @@ from safetensors.torch import load_file, save_file
 from safetensors.torch import save as save_to_bytes
 from torch import Tensor, nn
 
+from studio.store.artifacts import in_order
+
 TENSORS, VALUES = "state.safetensors", "state.json"
 _TENSOR, _PAIRS, _TUPLE = "tensor", "pairs", "tuple"
 
@@ -31,14 +33,8 @@ def load(folder: Path) -> Any:
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
-    """A safetensors file whose bytes depend on its contents alone; the library writes `about` in a random order."""
-    content = save_to_bytes(tensors, metadata=about)
-    size = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + size])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    ordered = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(size)
-    assert len(ordered) == size
-    path.write_bytes(content[:8] + ordered + content[8 + size :])
+    """A safetensors file whose bytes depend on its contents alone."""
+    path.write_bytes(in_order(save_to_bytes(tensors, metadata=about)))
 
 
 def random_numbers() -> dict[str, Any]:

@@ -4,7 +4,6 @@ Only the first rows of A and columns of B stay. Alpha stays as well, so PEFT sca
 training.
 """
 
-import json
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from safetensors.numpy import save
 
 from studio.core.errors import RecipeError
 from studio.core.recipe import Recipe
+from studio.store.artifacts import in_order
 
 
 def require_choice(recipe: Recipe, rank: int) -> None:
@@ -41,13 +41,3 @@ def _cut(name: str, tensor: Any, rank: int) -> Any:
     if ".lora_A." in name:
         return np.ascontiguousarray(tensor[:rank])
     return np.ascontiguousarray(tensor[:, :rank]) if ".lora_B." in name else tensor
-
-
-def in_order(content: bytes) -> bytes:
-    """A safetensors file with its free texts in order of their names; the library writes them in a random one."""
-    size = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + size])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    ordered = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(size)
-    assert len(ordered) == size
-    return content[:8] + ordered + content[8 + size :]

@@ -80,3 +80,13 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def in_order(content: bytes) -> bytes:
+    """A safetensors file with its free texts in order of their names; the library writes them in a random one."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    ordered = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(size)
+    assert len(ordered) == size
+    return content[:8] + ordered + content[8 + size :]
