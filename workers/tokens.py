@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from studio.core.conversation import Conversation, Message, as_chat
 from studio.core.errors import DataError, ModelError
+from workers.tools import Tools, for_template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -93,7 +94,7 @@ def marked(tokenizer: "PreTrainedTokenizerBase", conversations: Iterable[Convers
         (text, spans, conversation)
         for conversation in conversations
         for text, spans in (
-            [_plain(tokenizer, conversation)] if conversation.text else _rendered(tokenizer, conversation.messages)
+            [_plain(tokenizer, conversation)] if conversation.text else _rendered(tokenizer, conversation)
         )
     )
     while block := list(islice(texts, ENCODE_AT_ONCE)):
@@ -207,17 +208,21 @@ def as_question(tokenizer: "PreTrainedTokenizerBase", conversation: Conversation
 
 
 def _rendered(
-    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]
+    tokenizer: "PreTrainedTokenizerBase", conversation: Conversation
 ) -> list[tuple[str, list[tuple[int, int]]]]:
     """Texts with the character spans to learn: one for the conversation, or one for each answer.
 
     Some templates rewrite earlier answers once a later one is there (they drop its thoughts); then each answer is
     learned in the form the model will have written it, in a text of its own.
     """
-    turns = [i for i, m in enumerate(messages) if m.role == "assistant" and m.learn]
-    texts = [(_render(tokenizer, messages[: i + 1]), _answer_start(tokenizer, messages, i)) for i in turns]
+    messages, tools = for_template(tokenizer, conversation)
+    texts = [
+        (_render(tokenizer, messages[: i + 1], tools), _answer_start(tokenizer, messages, i, tools))
+        for i, message in enumerate(messages)
+        if message.role == "assistant" and message.learn
+    ]
     if not texts:
-        return [(_render(tokenizer, messages), [])]
+        return [(_render(tokenizer, messages, tools), [])]
     spans = [(start, _answer_end(text)) for text, start in texts]
     last = texts[-1][0]
     if all(last.startswith(text) for text, _ in texts):
@@ -225,12 +230,14 @@ def _rendered(
     return [(text, [span]) for (text, _), span in zip(texts, spans, strict=True)]
 
 
-def _answer_start(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], turn: int) -> int:
-    text, prompt = _render(tokenizer, messages[: turn + 1]), _render(tokenizer, messages[:turn], prompt=True)
+def _answer_start(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], turn: int, tools: Tools) -> int:
+    text = _render(tokenizer, messages[: turn + 1], tools)
+    prompt = _render(tokenizer, messages[:turn], tools, prompt=True)
     if text.startswith(prompt):
         return len(prompt)
-    found = text.rfind(messages[turn].content.strip())
-    if found < 0:
+    answer = messages[turn].content.strip()
+    found = text.rfind(answer)
+    if not answer or found < 0:
         raise ModelError(
             "The chat template of this base model changes the text of answers, so they cannot be learned.",
             "Choose another base model.",
@@ -243,8 +250,10 @@ def _answer_end(text: str) -> int:
     return len(text.rstrip())
 
 
-def _render(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], prompt: bool = False) -> str:
-    text = tokenizer.apply_chat_template(as_chat(messages), tokenize=False, add_generation_prompt=prompt)
+def _render(
+    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], tools: Tools, prompt: bool = False
+) -> str:
+    text = tokenizer.apply_chat_template(as_chat(messages), tools, tokenize=False, add_generation_prompt=prompt)
     assert isinstance(text, str)
     return text
 
@@ -253,7 +262,8 @@ def prompt_of(tokenizer: "PreTrainedTokenizerBase", conversation: Conversation) 
     """The text up to where the conversation's last answer would begin; of plain text all of it, see `as_question`."""
     if conversation.text:
         return (tokenizer.bos_token if begin_of_text(tokenizer) else "") + conversation.text
-    return _render(tokenizer, conversation.messages[:-1], prompt=True)
+    messages, tools = for_template(tokenizer, conversation)
+    return _render(tokenizer, messages[:-1], tools, prompt=True)
 
 
 def pack(rows: Sequence[Row], max_length: int) -> list[Row]:

@@ -158,7 +158,7 @@ def _convert(studio: Studio, view: Preview, table: Table, examples: Path, tick: 
             usable += 1
             if usable <= _SHOWN_EXAMPLES:
                 first.append(conversation)
-            if not reason and (conversation.kind in UNTRAINED or conversation.uses_tools):
+            if not reason and conversation.kind in UNTRAINED:
                 reason = untrained(conversation.kind)
             yield conversation
 
@@ -183,10 +183,8 @@ def _convert(studio: Studio, view: Preview, table: Table, examples: Path, tick: 
 
 
 def untrained(kind: Kind) -> str:
-    """Why examples of this kind, or chats with tools, are not trained on."""
-    return (
-        f"The studio can keep and show {UNTRAINED.get(kind, 'conversations with tools')}, but cannot train on them yet."
-    )
+    """Why examples of this kind are not trained on."""
+    return f"The studio can keep and show {UNTRAINED[kind]}, but cannot train on them yet."
 
 
 def _cannot_map(table: Table, mapping: Mapping) -> str:

@@ -118,8 +118,8 @@ def require_trainable(book: Examples, version: Version) -> None:
         raise DataError(too_few(version.usable))
     figures = (book.report(version.equals) or {}).get("figures", {})
     kinds = [kind for kind in figures.get("kinds", {}) if kind in UNTRAINED]
-    if kinds or figures.get("with_tools"):
-        raise DataError(untrained(kinds[0] if kinds else "chat"))
+    if kinds:
+        raise DataError(untrained(kinds[0]))
 
 
 def _repair(kind: str) -> Any:

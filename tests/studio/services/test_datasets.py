@@ -60,7 +60,6 @@ def test_a_reading_that_is_broken_off_leaves_nothing_behind(studio: Studio, tmp_
     [
         (lines(chosen="Because.", rejected="No idea."), "preference pairs"),
         (lines(completion="Because.", label=True), "answers marked good or bad"),
-        (lines(messages=TURNS, tools=[{"name": "clock"}]), "conversations with tools"),
     ],
 )
 @pytest.mark.usefixtures("pretend_starter")
