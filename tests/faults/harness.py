@@ -322,12 +322,14 @@ def run(seed: int, count: int, kills: int, mutant: str = "", **options: Any) -> 
         return Lane(Path(home), seed, count, kills, mutant, **options).work()
 
 
-def run_many(seed: int, count: int, kills: int, mutant: str = "", lot: int = 25, side_by_side: int = 2) -> Report:
-    """`run` in lots, of which some are under fire side by side, each in a process."""
+def run_many(
+    seed: int, count: int, kills: int, mutant: str = "", lot: int = 25, side_by_side: int = 2, first: int = 0
+) -> Report:
+    """`run` in lots, from lot `first` on, of which some are under fire side by side, each in a process."""
     total, began = Report(seed), time.monotonic()
     lots = max(1, count // lot)
     with ProcessPoolExecutor(side_by_side) as pool:
-        each = [pool.submit(run, seed * 1000 + i, lot, -(-kills // lots), mutant) for i in range(lots)]
+        each = [pool.submit(run, seed * 1000 + i, lot, -(-kills // lots), mutant) for i in range(first, lots)]
         for done in as_completed(each):
             total.add(done.result())
             print(done.result(), flush=True)
@@ -343,8 +345,11 @@ def main() -> int:
     parser.add_argument("--mutant", default="", help=f"take a safeguard out: {', '.join(MUTANTS)}")
     parser.add_argument("--side-by-side", type=int, default=2, help="homes under fire at once")
     parser.add_argument("--lot", type=int, default=25, help="runs in one home")
+    parser.add_argument("--first", type=int, default=0, help="go on from this lot: those before it have been run")
     options = parser.parse_args()
-    total = run_many(options.seed, options.runs, options.kills, options.mutant, options.lot, options.side_by_side)
+    total = run_many(
+        options.seed, options.runs, options.kills, options.mutant, options.lot, options.side_by_side, options.first
+    )
     print(f"\nAltogether:\n{total}")
     return 1 if total.wrong else 0
 
