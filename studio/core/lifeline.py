@@ -25,7 +25,8 @@ def bound_to_parent(command: Sequence[str]) -> list[str]:
 def end_with_parent(parent_pid: int) -> None:
     """End this process, at once and without cleaning up, when process `parent_pid` is not its parent any more.
 
-    On Linux the kernel does it, even to a process that is stopped; elsewhere a thread looks every second.
+    On Linux the kernel does it, even to a process that is stopped, and already when the thread ends that started it:
+    start processes from threads that stay. Elsewhere a thread looks every second.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)

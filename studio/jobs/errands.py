@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, get_args
 
 from studio.core.errors import StudioError
@@ -23,6 +24,8 @@ class Errands:
         self._sent: dict[str, subprocess.Popen[bytes]] = {}
         self._helpers: dict[Helper, subprocess.Popen[str]] = {}
         self._sending = threading.Lock()
+        # Linux ends them with the thread that started them, and a web server's threads come and go
+        self._starter = ThreadPoolExecutor(1, "errands")
         self._asking: dict[Helper, threading.Lock] = {name: threading.Lock() for name in get_args(Helper)}
 
     def send(self, name: str, module: str, *arguments: str) -> None:
@@ -31,11 +34,11 @@ class Errands:
             if self.state(name) == "running":
                 return
             with (self._home.logs / "errands.log").open("ab") as log:
-                self._sent[name] = subprocess.Popen(
-                    [*_command(module), *arguments, *_tether()],
+                self._sent[name] = self._starter.submit(
+                    subprocess.Popen, [*_command(module), *arguments, *_tether()],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                     env=os.environ | self._home.environment,
-                )  # fmt: skip
+                ).result()  # fmt: skip
 
     def state(self, name: str) -> State:
         """How the newest errand of this name stands. That it failed is told once; then it may be sent again."""
@@ -82,11 +85,11 @@ class Errands:
     def _said(self, helper: Helper, line: str) -> str | None:
         if not self.is_up(helper):
             with (self._home.logs / "errands.log").open("ab") as log:
-                self._helpers[helper] = subprocess.Popen(
-                    [*_command(helper), "--answer", *_tether()],
+                self._helpers[helper] = self._starter.submit(
+                    subprocess.Popen, [*_command(helper), "--answer", *_tether()],
                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
                     env=os.environ | self._home.environment,
-                )  # fmt: skip
+                ).result()  # fmt: skip
         process = self._helpers[helper]
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write(line + "\n")

@@ -176,6 +176,7 @@ def test_nonsense_in_the_settings_is_explained_and_starts_nothing(open_page: Ope
 def test_another_preset_fills_the_settings_and_says_so(open_page: Open) -> None:
     page = open_page("/")
     page.get_by_role("button", name="Use the sample").click()
+    expect(page.get_by_role("button", name="Start training")).to_be_enabled()
     page.get_by_role("button", name="More settings").click()
     page.get_by_label("LoRA rank").fill("5")
     expect(page.locator("#changes")).to_contain_text("1 changed setting")

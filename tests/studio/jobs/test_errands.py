@@ -1,9 +1,11 @@
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from studio.core.conversation import Conversation, Message
+from studio.core.errors import StudioError
 from studio.jobs.errands import Errands
 from studio.services import report
 from studio.services.context import Studio
@@ -30,6 +32,19 @@ def test_an_errand_that_fails_says_so_once_and_may_be_sent_again(errands: Errand
     assert wait(errands, "x") == "failed"
     assert errands.state("x") == "never"
     assert "not here any more" in (home.logs / "errands.log").read_text()
+
+
+def test_a_helper_outlives_the_thread_that_asked_it_first(errands: Errands) -> None:
+    def ask() -> None:
+        with pytest.raises(StudioError, match="cannot be shown"):
+            errands.ask({"nothing": "at all"})
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    asking.join()
+    time.sleep(0.5)
+    assert errands.is_up("workers.lengths")
+    errands.close()
 
 
 def test_a_large_data_set_is_checked_beside_the_page(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
