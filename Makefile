@@ -39,7 +39,7 @@ test: .venv/tested chromium $(HOME_MODELS)/starter/config.json
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	STUDIO_MODELS=$(HOME_MODELS) $(BIN)/pytest $(SIDE_BY_SIDE)
+	STUDIO_MODELS=$(HOME_MODELS) $(BIN)/pytest $(SIDE_BY_SIDE) --durations 20
 
 chromium:
 	@command -v chromium >/dev/null || { \
