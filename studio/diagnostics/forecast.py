@@ -23,7 +23,9 @@ FP32 = 4  # adapters learn in float32, see `workers.methods`
 OPTIMIZER_BYTES = (("8bit", 2.0), ("adafactor", 0.1), ("muon", 4.0), ("", 8.0))
 AUTO_MARGIN = 1.5
 CUDA_CONTEXT_GIB = 0.6
-PROCESSOR_EXTRA_GIB = 0.52  # seen beside libraries and tensors: tokenizer, kernels' scratch, what malloc keeps
+# set by `benchmarks/forecast`: seen beside libraries and tensors (tokenizer, kernels' scratch), and how much more than the
+# tensors of a step malloc keeps, which cannot give back what lies between pieces in use
+PROCESSOR_EXTRA_GIB, PROCESSOR_KEEPS = 0.19, 1.3
 # what an architecture that cannot be traced keeps of a token in a layer, in numbers of its width (arXiv:2205.05198)
 USUAL_KEPT, USUAL_CHECKPOINTED = 20.0, 1.0
 WHOLE_LOGITS = 14  # bytes of each logit: 16 bit, float32, log-softmax and gradient at once
@@ -156,7 +158,7 @@ def memory(facts: Facts, recipe: Recipe, machine: Machine, batch: Batch, checkpo
         adapters=FP32 * (own + facts.extra_parameters) / GIB,
         gradients=FP32 * learning / GIB,
         optimizer=_optimizer_bytes(recipe) * learning / GIB,
-        activations=_activations(facts, machine, batch, checkpointing) / GIB,
+        activations=_activations(facts, machine, batch, checkpointing) * _kept_share(machine) / GIB,
         logits=_logits(facts, batch) / GIB,
         mapped_file=facts.parameters * 2 / GIB if quantized and machine.device == "cpu" else 0.0,
         other=CUDA_CONTEXT_GIB if machine.device == "cuda" else machine.framework_gib + PROCESSOR_EXTRA_GIB,
@@ -187,6 +189,10 @@ def _constants(facts: Facts, bits: int, double: bool) -> float:
 
 def _optimizer_bytes(recipe: Recipe) -> float:
     return next(size for word, size in OPTIMIZER_BYTES if word in recipe.optimizer)
+
+
+def _kept_share(machine: Machine) -> float:
+    return PROCESSOR_KEEPS if machine.device == "cpu" else 1.0
 
 
 def _activations(facts: Facts, machine: Machine, batch: Batch, checkpointing: bool) -> float:
