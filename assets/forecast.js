@@ -53,7 +53,7 @@ class Panel {
   }
 
   draw(told) {
-    this.output.replaceChildren(
+    this.output.replaceChildren(...[
       element("p", { class: `verdict ${told.fits}` }, element("strong", {}, VERDICTS[told.fits]), told.sentence.slice(told.sentence.indexOf(":"))),
       memoryBar(told.memory),
       legend(told.memory),
@@ -61,7 +61,7 @@ class Panel {
       told.can_probe ? this.probeOffer() : null,
       told.changes.length ? this.advice(told) : null,
       element("ul", { class: "aside notes" }, ...told.notes.map((note) => element("li", {}, note))),
-      this.picture(told.picture));
+      this.picture(told.picture)].filter(Boolean));
   }
 
   probeOffer() {
@@ -90,15 +90,15 @@ class Panel {
 function memoryBar(memory) {
   const words = [`Needs ${memory.total}.`, ...memory.parts.map((part) => `${part.name} ${part.words}.`), `This computer: ${memory.has}, ${memory.free}.`].join(" ");
   return element("div", { class: "memory-bar", role: "img", "aria-label": words },
-    element("div", { class: "stack" }, ...memory.parts.map((part) => element("span", { class: `part ${part.part}`, style: `width:${100 * part.share}%`, title: `${part.name}: ${part.words}` }))),
+    element("div", { class: "stack" }, ...memory.parts.map((part) => element("span", { class: `segment ${part.part}`, style: `width:${100 * part.share}%`, title: `${part.name}: ${part.words}` }))),
     element("span", { class: "mark has", style: `left:${100 * memory.has_share}%`, title: memory.has }),
     element("span", { class: "mark free", style: `left:${100 * memory.free_share}%`, title: memory.free }));
 }
 
 function legend(memory) {
   return element("ul", { class: "memory-legend" },
-    ...memory.parts.map((part) => element("li", {}, element("span", { class: `swatch ${part.part}`, "aria-hidden": "true" }), `${part.name} `, element("b", {}, part.words))),
-    element("li", { class: "has" }, element("span", { class: "swatch line", "aria-hidden": "true" }), `${memory.has}, ${memory.free}`));
+    ...memory.parts.map((part) => element("li", {}, element("span", { class: `patch ${part.part}`, "aria-hidden": "true" }), `${part.name} `, element("b", {}, part.words))),
+    element("li", { class: "has" }, element("span", { class: "patch all", "aria-hidden": "true" }), `${memory.has}, ${memory.free}`));
 }
 
 /** One transformer block, in the order in which a token passes; what learns is marked. */

@@ -144,3 +144,5 @@ def test_on_a_phone_the_forecast_is_one_line_and_nothing_scrolls_sideways(open_p
     expect(page.locator("details.foresee > summary")).to_be_visible()
     expect(page.locator("#forecast-panel")).to_be_hidden()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    last = page.locator("nav.site a").last.bounding_box()
+    assert last and last["x"] + last["width"] <= 390
