@@ -23,8 +23,8 @@ FP32 = 4  # adapters learn in float32, see `workers.methods`
 OPTIMIZER_BYTES = (("8bit", 2.0), ("adafactor", 0.1), ("muon", 4.0), ("", 8.0))
 AUTO_MARGIN = 1.5
 CUDA_CONTEXT_GIB = 0.6
-# set by `benchmarks/forecast`: what is seen beside libraries and tensors (tokenizer, kernels' scratch), and how much more
-# than a step's tensors malloc keeps, which cannot give back what lies between pieces in use
+# set by `benchmarks/forecast`: what is seen beside libraries and tensors (tokenizer, kernels' scratch), and how much
+# more than a step's tensors malloc keeps, which cannot give back what lies between pieces in use
 PROCESSOR_EXTRA_GIB, PROCESSOR_KEEPS = 0.19, 1.3
 # what an architecture that cannot be traced keeps of a token in a layer, in numbers of its width (arXiv:2205.05198)
 USUAL_KEPT, USUAL_CHECKPOINTED = 20.0, 1.0
