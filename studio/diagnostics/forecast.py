@@ -23,9 +23,10 @@ FP32 = 4  # adapters learn in float32, see `workers.methods`
 OPTIMIZER_BYTES = (("8bit", 2.0), ("adafactor", 0.1), ("muon", 4.0), ("", 8.0))
 AUTO_MARGIN = 1.5
 CUDA_CONTEXT_GIB = 0.6
-# set by `benchmarks/forecast`: what is seen beside libraries and tensors (tokenizer, kernels' scratch), and how much
-# more than a step's tensors malloc keeps, which cannot give back what lies between pieces in use
-PROCESSOR_EXTRA_GIB, PROCESSOR_KEEPS = 0.19, 1.3
+PROCESSOR_EXTRA_GIB = 0.19  # seen beside libraries and tensors: tokenizer, kernels' scratch
+# what malloc keeps beside a step's tensors, in parts of them, without and with checkpointing, and at most: it cannot
+# give back what lies between pieces in use, but pieces of 32 MiB and more, as big models have them, go by themselves
+MALLOC_KEEPS, MALLOC_KEEPS_GIB = (0.3, 1.0), 0.8
 # what an architecture that cannot be traced keeps of a token in a layer, in numbers of its width (arXiv:2205.05198)
 USUAL_KEPT, USUAL_CHECKPOINTED = 20.0, 1.0
 WHOLE_LOGITS = 14  # bytes of each logit: 16 bit, float32, log-softmax and gradient at once
@@ -152,16 +153,19 @@ def memory(facts: Facts, recipe: Recipe, machine: Machine, batch: Batch, checkpo
     packed = quantized * machine.bits_for(recipe.bits) / 8
     weights = packed + (facts.parameters - quantized - own) * machine.dtype_bytes
     learning = facts.trainable_parameters
+    activations = _activations(facts, machine, batch, checkpointing) / GIB
+    malloc = min(MALLOC_KEEPS[checkpointing] * activations, MALLOC_KEEPS_GIB)
+    beside = machine.framework_gib + PROCESSOR_EXTRA_GIB + malloc
     return Memory(
         weights=weights / GIB,
         quantization_constants=_constants(facts, machine.bits_for(recipe.bits), recipe.double_quantization) / GIB,
         adapters=FP32 * (own + facts.extra_parameters) / GIB,
         gradients=FP32 * learning / GIB,
         optimizer=_optimizer_bytes(recipe) * learning / GIB,
-        activations=_activations(facts, machine, batch, checkpointing) * _kept_share(machine) / GIB,
+        activations=activations,
         logits=_logits(facts, batch) / GIB,
         mapped_file=facts.parameters * 2 / GIB if quantized and machine.device == "cpu" else 0.0,
-        other=CUDA_CONTEXT_GIB if machine.device == "cuda" else machine.framework_gib + PROCESSOR_EXTRA_GIB,
+        other=CUDA_CONTEXT_GIB if machine.device == "cuda" else beside,
     )
 
 
@@ -189,10 +193,6 @@ def _constants(facts: Facts, bits: int, double: bool) -> float:
 
 def _optimizer_bytes(recipe: Recipe) -> float:
     return next(size for word, size in OPTIMIZER_BYTES if word in recipe.optimizer)
-
-
-def _kept_share(machine: Machine) -> float:
-    return PROCESSOR_KEEPS if machine.device == "cpu" else 1.0
 
 
 def _activations(facts: Facts, machine: Machine, batch: Batch, checkpointing: bool) -> float:
