@@ -251,9 +251,12 @@ def _state_dict(model: PeftModel) -> dict[str, Tensor]:
 
 def needs_autocast(model: PeftModel) -> bool:
     """Make training quick where that changes nothing; whether float32 add-ons are left that need autocast for speed."""
-    if copies.are_in(model) or model.peft_config["default"].is_prompt_learning:
-        return False
-    return not lora.speed_up(model)
+    return not computes_as_it_is(model) and not lora.speed_up(model)
+
+
+def computes_as_it_is(model: PeftModel) -> bool:
+    """Whether nothing is added to a layer's products that autocast or `workers.lora` could make quicker."""
+    return copies.are_in(model) or bool(model.peft_config["default"].is_prompt_learning)
 
 
 def parameter_groups(model: PeftModel, recipe: Recipe) -> list[dict[str, Any]]:

@@ -101,7 +101,8 @@ def step(config: PreTrainedConfig, recipe: Recipe, attention: str, longest: int)
     """Bytes that a step over one row of `tokens` holds, without and with gradient checkpointing.
 
     `kept` for the backward pass, `peak` at the worst moment of both passes, gradients of the adapter apart; None where
-    a model cannot be run without numbers. `fast`: whether `workers.lora` takes over the adapter's layers.
+    a model cannot be run without numbers. `fast`: whether `workers.lora` takes over the adapter's layers; `autocast`:
+    whether it could make them quicker, but does not take them.
     """
     tokens = longest if attention == "eager" else TRACED_TOKENS
     layers = config.get_text_config().num_hidden_layers
@@ -110,7 +111,7 @@ def step(config: PreTrainedConfig, recipe: Recipe, attention: str, longest: int)
         sizes = (min(2, layers), min(3, layers))
         shallow = [_adapted(config, recipe, attention, n) for n in sizes]
         fast = recipe.bits != 8 and all(lora.speed_up(model) for model in shallow)
-        found["fast"] = fast
+        found["fast"], found["autocast"] = fast, not fast and not methods.computes_as_it_is(shallow[0])
         try:
             two, three = (_traced(model, tokens, fast, checkpointing) for model in shallow)
         except (RuntimeError, NotImplementedError, ValueError) as error:

@@ -283,6 +283,7 @@ def _summary(
             "kept": losses.get(end.step),
             "last": losses[max(losses)] if losses else None,
         },
+        "autocast": bool(trainer.args.bf16 or trainer.args.fp16),
         "gradient_checkpointing": bool(trainer.args.activation_checkpointing),
         "checkpoints": {"count": keeper.count, "seconds": round(keeper.seconds_spent, 3)},
         "skipped": {

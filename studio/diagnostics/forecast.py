@@ -27,6 +27,7 @@ PROCESSOR_EXTRA_GIB = 0.19  # seen beside libraries and tensors: tokenizer, kern
 # what malloc keeps beside a step's tensors, in parts of them, without and with checkpointing, and at most: it cannot
 # give back what lies between pieces in use, but pieces of 32 MiB and more, as big models have them, go by themselves
 MALLOC_KEEPS, MALLOC_KEEPS_GIB = (0.3, 1.0), 0.8
+AUTOCAST_TAKES = 1.9  # times as long as the layers of `workers.lora`: plain TRL to the studio in `benchmarks/training`
 # what an architecture that cannot be traced keeps of a token in a layer, in numbers of its width (arXiv:2205.05198)
 USUAL_KEPT, USUAL_CHECKPOINTED = 20.0, 1.0
 WHOLE_LOGITS = 14  # bytes of each logit: 16 bit, float32, log-softmax and gradient at once
@@ -130,6 +131,7 @@ class Past:
     base_id: str
     bits: int
     checkpointing: bool
+    autocast: bool  # PEFT's own layers, where `workers.lora` cannot take over
     work: float  # of one step, see `work`
     seconds_per_step: float
     overhead: float  # seconds of the training phase for each second of steps: checks and sample answers
@@ -238,7 +240,11 @@ def seconds_per_step(wanted: Past, pasts: Sequence[Past]) -> Estimate | None:
     if not known:
         return None
     weights = [1 / (0.1 + distance) ** 2 for distance, _ in known]
-    guesses = [log(past.seconds_per_step) + 0.9 * log(wanted.work / past.work) for _, past in known]
+    guesses = [
+        log(past.seconds_per_step) + 0.9 * log(wanted.work / past.work)
+        + log(AUTOCAST_TAKES) * (wanted.autocast - past.autocast)
+        for _, past in known
+    ]  # fmt: skip
     middle = sum(w * g for w, g in zip(weights, guesses, strict=True)) / sum(weights)
     spread = sum(w * (g - middle) ** 2 for w, g in zip(weights, guesses, strict=True)) / sum(weights)
     nearest = min(distance for distance, _ in known)
@@ -259,6 +265,7 @@ def _distance(wanted: Past, past: Past) -> float:
         + 1.5 * (wanted.base_id != past.base_id)
         + 0.7 * (wanted.bits != past.bits)
         + 0.4 * (wanted.checkpointing != past.checkpointing)
+        + 0.4 * (wanted.autocast != past.autocast)
     )
 
 

@@ -109,6 +109,7 @@ def _of_run(run: Run) -> dict[str, Any] | None:
         "base_id": run.base_id,
         "bits": summary["bits"],
         "checkpointing": bool(summary.get("gradient_checkpointing", recipe.get("gradient_checkpointing") == "on")),
+        "autocast": bool(summary.get("autocast")),
         "trainable": summary["trainable_parameters"],
         "tokens": summary["tokens"] / steps,
         "length": summary["tokens"] / steps / (recipe["batch_size"] * recipe["gradient_accumulation"]),
@@ -125,8 +126,8 @@ def _past(studio: Studio, told: dict[str, Any], facts: Facts, base_id: str, size
     if told["base_id"] != base_id:
         done *= base_models.parameters(studio, told["base_id"]) / size
     return Past(
-        told["base_id"], told["bits"], told["checkpointing"], done, told["seconds_per_step"], told["overhead"],
-        told["around"],
+        told["base_id"], told["bits"], told["checkpointing"], bool(told.get("autocast")), done,
+        told["seconds_per_step"], told["overhead"], told["around"],
     )  # fmt: skip
 
 

@@ -267,6 +267,6 @@ def _time(
         return None
     tokens, length = amount.step_tokens(recipe), amount.mean(recipe)
     done = reckoned.work(facts, facts.trainable_parameters, tokens, length, checkpointing)
-    wanted = Past(base_id, machine.bits_for(recipe.bits), checkpointing, done, 0.0, 0.0, 0.0)
+    wanted = Past(base_id, machine.bits_for(recipe.bits), checkpointing, facts.step["autocast"], done, 0.0, 0.0, 0.0)
     step = reckoned.seconds_per_step(wanted, pasts)
     return reckoned.seconds(steps, step, pasts, base_id) if step else None

@@ -12,7 +12,7 @@ FACTS = Facts(
     linear_parameters=6_979_321_856, linear_rows=1_376_256, linear_layers=224, adapter_bytes=54_525_952,
     vocabulary=128_256, hidden=4096, layers=32, context=131_072, head_block=1 << 23, attention="sdpa",
     step={
-        "tokens": 4096, "fast": True, "off": {"kept": 19_424_870_400, "peak": 19_739_426_816},
+        "tokens": 4096, "fast": True, "autocast": False, "off": {"kept": 19_424_870_400, "peak": 19_739_426_816},
         "on": {"kept": 1_176_551_424, "peak": 2_080_243_712},
     },
     picture={},
@@ -61,7 +61,7 @@ def test_all_logits_are_held_where_the_head_cannot_stand_alone() -> None:
 
 
 def test_a_model_that_cannot_be_traced_is_reckoned_by_its_width() -> None:
-    untraced = replace(FACTS, step={"tokens": 4096, "fast": True, "off": None, "on": None})
+    untraced = replace(FACTS, step={"tokens": 4096, "fast": True, "autocast": False, "off": None, "on": None})
     kept, checkpointed = (forecast.memory(untraced, recipe(), CARD, BATCH, on).activations for on in (False, True))
     assert kept > 10 * checkpointed > 0
 
@@ -104,8 +104,8 @@ def test_on_a_small_card_bits_and_length_go_too_and_it_is_said_what_is_cut() -> 
     assert forecast.card_for(19.9) == 24 and forecast.card_for(1000) is None
 
 
-def past(work: float, seconds: float, base_id: str = "starter", bits: int = 4) -> Past:
-    return Past(base_id, bits, False, work, seconds, 1.15, 20.0)
+def past(work: float, seconds: float, base_id: str = "starter", bits: int = 4, autocast: bool = False) -> Past:
+    return Past(base_id, bits, False, autocast, work, seconds, 1.15, 20.0)
 
 
 def test_a_run_like_a_past_one_takes_as_long() -> None:
@@ -130,6 +130,14 @@ def test_more_work_takes_longer_and_the_less_alike_the_wider_the_bar() -> None:
 def test_runs_that_are_alike_count_more() -> None:
     step = forecast.seconds_per_step(past(100.0, 0), [past(100.0, 2.0), past(100.0, 9.0, "another", 16)])
     assert step and step.seconds == pytest.approx(2.0, rel=0.1)
+
+
+def test_layers_that_need_autocast_take_longer_until_such_a_run_is_known() -> None:
+    wanted = past(100.0, 0, autocast=True)
+    told = forecast.seconds_per_step(wanted, [past(100.0, 2.0)])
+    assert told and told.seconds == pytest.approx(2.0 * forecast.AUTOCAST_TAKES)
+    known = forecast.seconds_per_step(wanted, [past(100.0, 2.0), past(100.0, 3.0, autocast=True)])
+    assert known and known.seconds == pytest.approx(3.0, rel=0.05)
 
 
 def test_nothing_is_known_before_the_first_run() -> None:

@@ -23,7 +23,7 @@ COUNTED = {
     "linear_parameters": 106_168_320, "linear_rows": 155_520, "linear_layers": 210, "adapter_bytes": 19_537_920,
     "vocabulary": 49_152, "hidden": 576, "layers": 30, "context": 8192, "head_block": 1 << 23, "attention": "sdpa",
     "step": {
-        "tokens": 4096, "fast": True, "off": {"kept": 2_766_604_288, "peak": 2_808_723_456},
+        "tokens": 4096, "fast": True, "autocast": False, "off": {"kept": 2_766_604_288, "peak": 2_808_723_456},
         "on": {"kept": 156_811_264, "peak": 264_187_904},
     },
     "picture": {"block": [], "outside": [], "learning_in_blocks": 4_884_480, "shared": 0},
