@@ -65,8 +65,7 @@ class _Budget:
 
 def _plain(node: Node, budget: _Budget) -> Any:
     budget.spend(node)
-    if node.tag not in _PLAIN_TAGS:
-        raise _Refused(f"line {node.start_mark.line + 1} uses “{node.tag[-40:]}”, which is more than plain values")
+    _refuse_tags(node)
     if isinstance(node, ScalarNode):
         return None if node.tag.endswith(":null") else node.value
     if isinstance(node, SequenceNode):
@@ -76,7 +75,13 @@ def _plain(node: Node, budget: _Budget) -> Any:
     for name, value in node.value:
         if not isinstance(name, ScalarNode):
             raise _Refused(f"line {name.start_mark.line + 1} uses a list or an object as a name")
+        _refuse_tags(name)
         if name.value in made:
             raise _Refused(f"the key “{name.value[:40]}” stands twice in the object at line {node.start_mark.line + 1}")
         made[name.value] = _plain(value, budget)
     return made
+
+
+def _refuse_tags(node: Node) -> None:
+    if node.tag not in _PLAIN_TAGS:
+        raise _Refused(f"line {node.start_mark.line + 1} uses “{node.tag[-40:]}”, which is more than plain values")

@@ -99,6 +99,8 @@ def test_quoted_cells_hold_commas_quotes_and_lines(read: Read) -> None:
         ("a.yaml", "a: &a [" + "x," * 9 + "]\nb: &b [" + "*a," * 99 + "]\nc: &c [" + "*b," * 99 + "]\nd: ["
          + "*c," * 99 + "]", "multiply without end"),
         ("a.yaml", "!!python/object/apply:os.system ['true']", "more than plain values"),
+        ("a.yaml", "- !!python/name:os.system a: 1", "line 1 uses “tag:yaml.org,2002:python/name:os.system”"),
+        ("a.yaml", "- &a {q: 1}\n- <<: *a\n  r: 2", "line 2 uses “tag:yaml.org,2002:merge”"),
         ("a.yaml", "- a: [1\n- b", "not valid YAML at line"),
         ("a.csv", "a,a\n1,2\n", "two columns called “a”"),
         ("a.csv", 'question,answer\nA,B\n"Hi,Hello\n', "begins on line 3 never ends"),

@@ -173,9 +173,15 @@ def as_strict_json(data: bytes, rows: list[Row | Broken]) -> None:
 def as_strict_yaml(data: bytes, rows: list[Row | Broken]) -> None:
     text = _text(data)
     if text is not None:
-        # libyaml's: PyYAML's own takes no tabs inside a text, which YAML allows
         with suppress(ValueError, TypeError):  # a date that is none: a text for the studio
-            list(yaml.load_all(text, Loader=yaml.CSafeLoader))
+            list(yaml.load_all(text, Loader=_StrictLoader))
+
+
+class _StrictLoader(yaml.CSafeLoader):
+    """libyaml's, as PyYAML's own takes no tabs inside a text; and a lone “=” is a text, which both have forgotten."""
+
+
+_StrictLoader.add_constructor("tag:yaml.org,2002:value", yaml.CSafeLoader.construct_yaml_str)
 
 
 def strict_json(text: str) -> Any:
