@@ -70,7 +70,7 @@ class Panel {
       offer.textContent = "Training a few invented steps …";
       await this.ask("/api/forecast/probe");
     });
-    return element("p", { class: "aside probe" }, "This computer has not trained with this model yet. ", offer, " It takes about a minute.");
+    return element("p", { class: "aside probe" }, "Nothing much like this has been trained here yet. ", offer, " It takes about a minute.");
   }
 
   advice(told) {

@@ -34,7 +34,7 @@ class Look:
         self._say = say
         self._questions = evaluate.sample_questions(tokenizer, held_back)
         self._asked: list[int] = []  # the steps of the answers
-        self._check_seconds = self._answer_seconds = self._spent = 0.0
+        self._check_seconds = self._answer_seconds = self.seconds_spent = 0.0
         self._began = monotonic()
 
     def before(self) -> None:
@@ -46,7 +46,7 @@ class Look:
             "losses": self.losses,
             "best": self.best.state(),
             "asked": self._asked,
-            "spent": self._spent,
+            "spent": self.seconds_spent,
             "check": self._check_seconds,
             "ask": self._answer_seconds,
         }
@@ -54,7 +54,7 @@ class Look:
     def restore(self, state: dict[str, Any]) -> None:
         self.losses, self._asked = state["losses"], state["asked"]
         self.best.restore(state["best"])
-        self._spent, self._check_seconds, self._answer_seconds = state["spent"], state["check"], state["ask"]
+        self.seconds_spent, self._check_seconds, self._answer_seconds = state["spent"], state["check"], state["ask"]
 
     def after(self, step: int) -> None:
         if step == 1:
@@ -71,7 +71,7 @@ class Look:
 
     def _can_afford_answers(self) -> bool:
         elapsed = monotonic() - self._began
-        return self._spent + self._answer_seconds < LOOKING_SHARE * elapsed
+        return self.seconds_spent + self._answer_seconds < LOOKING_SHARE * elapsed
 
     def seconds_left(self, step: int) -> float:
         checks = sum(s >= step for s in self._plan.steps)
@@ -84,7 +84,7 @@ class Look:
         pad = self._tokenizer.pad_token_id or 0
         found = evaluate.measure(self._model, self._plan.rows, pad, self._progress.check_wish)
         self._check_seconds = monotonic() - began
-        self._spent += self._check_seconds
+        self.seconds_spent += self._check_seconds
         self.losses[step] = found.loss
         if step:
             self.best.see(step, found.loss)
@@ -101,7 +101,7 @@ class Look:
         began = monotonic()
         found = evaluate.answers(self._model, self._tokenizer, self._questions, self._progress.check_wish, step > 0)
         self._answer_seconds = monotonic() - began
-        self._spent += self._answer_seconds
+        self.seconds_spent += self._answer_seconds
         self._asked.append(step)
         for position, (asked, answer) in enumerate(zip(self._questions, found, strict=True)):
             self._progress.sample(step, position, asked.question, asked.answer, answer)

@@ -271,6 +271,8 @@ def _summary(
         "learned_tokens": tally.learned_tokens,
         "tokens_per_second": round(tally.tokens / seconds, 1) if seconds else None,
         "seconds_per_step": round(tally.seconds_per_step, 4),
+        "warm_up_seconds": round(tally.warm_up_seconds, 3),
+        "looking_seconds": round(look.seconds_spent, 3),
         "peak_memory_gib": round(peak_memory_gib(machine.device), 3),
         "model_gib": round(loaded.gib, 6),
         "bits": loaded.bits,

@@ -49,6 +49,11 @@ class Tally:
         """The usual one: the median, without the first two, which pay for warming up."""
         return median(self.step_seconds[2:] or self.step_seconds or [0.0])
 
+    @property
+    def warm_up_seconds(self) -> float:
+        """What the first two took beyond the usual."""
+        return sum(max(0.0, first - self.seconds_per_step) for first in self.step_seconds[:2])
+
 
 class AlreadyOver(Exception):
     """The run is at its end; only its adapter is still to be written."""

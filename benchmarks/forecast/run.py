@@ -3,8 +3,9 @@
     python -m benchmarks.forecast.run --models FOLDER --home SCRATCH [--only NAME …]   run cases, one after the other
     python -m benchmarks.forecast.run --home SCRATCH --table                           what has been run so far
 
-SCRATCH is a studio's home that fills up with the runs, so that each forecast may learn from those before it; the first
-follows a probe of four steps. It is the forecast itself that is tried, through `studio.services.forecast`.
+SCRATCH is a studio's home that fills up with the runs, so that each forecast may learn from those before it. Where none
+was much like it, a probe of a few steps goes before, as the page offers it. It is the forecast itself that is tried,
+through `studio.services.forecast`.
 """
 
 import argparse
@@ -44,6 +45,8 @@ CASES: dict[str, dict[str, Any]] = {
     "q and v, 16 bit": {"bits": 16, "target_modules": ["q_proj", "v_proj"]},
     "packed to 512": {"tokens": 120, "max_length": 512, "packing": True, "batch_size": 2},
     "collected": {"batch_size": 2, "gradient_accumulation": 3},
+    "looked at": {"max_steps": 24, "validation_fraction": 0.1},
+    "looked at, 16 bit": {"bits": 16, "max_steps": 48, "validation_fraction": 0.1, "rank": 16},
 }
 
 
@@ -53,10 +56,10 @@ def tried(models: Path, home: Path, name: str) -> dict[str, Any]:
     tokens = settings.pop("tokens")
     recipe = Recipe.model_validate({"max_length": max(tokens, 16)} | settings)
     each = recipe.batch_size * recipe.gradient_accumulation
-    count = each * STEPS * (recipe.max_length // tokens if recipe.packing else 1)
+    count = each * recipe.max_steps * (recipe.max_length // tokens if recipe.packing else 1)
     studio = Studio.open(Settings(home=home, models=models))
     question = Question(STARTER, recipe.model_dump(), rows=count, tokens=tokens)
-    if forecast.forecast(studio, question).time is None:
+    if probed := not forecast.forecast(studio, question).tried:
         forecast.try_speed(studio, question)
     told = forecast.forecast(studio, question)
     rows = invented_rows(models, count, tokens)
@@ -75,19 +78,20 @@ def tried(models: Path, home: Path, name: str) -> dict[str, Any]:
         },
         "parameters": {"told": told.facts.trainable_parameters, "found": done.summary["trainable_parameters"]},
         "learned_from": told.learned_from,
+        "probed": probed,
     }  # fmt: skip
 
 
 def table(results: list[dict[str, Any]]) -> str:
     lines = [
-        "| case | memory told, found (GiB) | off by | seconds told (bar), found | off by | runs known |",
+        "| case | memory told, found (GiB) | off by | seconds told (bar), found | off by | probed |",
         "|---|---|---|---|---|---|",
     ]
     for r in results:
         m, s = r["memory"], r["seconds"]
         lines.append(
             f"| {r['name']} | {m['told']:.2f}, {m['found']:.2f} | {_off(m):+.0%} | {s['told']:.0f} ({s['low']:.0f}–"
-            f"{s['high']:.0f}), {s['found']:.0f} | {_off(s):+.0%} | {r['learned_from']} |"
+            f"{s['high']:.0f}), {s['found']:.0f} | {_off(s):+.0%} | {'yes' if r['probed'] else ''} |"
         )
     for what in ("memory", "seconds"):
         errors = [abs(_off(r[what])) for r in results]

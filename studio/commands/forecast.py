@@ -64,8 +64,8 @@ def _print(told: "Forecast") -> None:
     if told.time:
         low, high = told.time.low / 60, told.time.high / 60
         print(f"About {told.time.seconds / 60:.1f} minutes ({low:.1f} to {high:.1f}).")
-    elif told.steps:
-        print("How long is not known yet: --probe measures a few steps.")
+    if told.here and told.steps and not told.tried:
+        print("Nothing much like it has been trained here yet: --probe measures a few steps.")
     print(told.sentence)
     for part, words in PARTS.items():
         if memory[part] >= 0.005:

@@ -1,12 +1,12 @@
-"""From what `workers.forecast` counts of a model to memory, minutes, and what to change. Pure functions, no torch.
+"""From what `workers.forecast` counts of a model to memory, and what to change. Pure functions, no torch.
 
 Bytes inside, GiB (2^30) at the edge. Each constant says where it comes from; `benchmarks/forecast` measures how far the
 whole is off.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from math import ceil, exp, log, sqrt
+from math import ceil, log
 from typing import Any, Literal
 
 from studio.core.recipe import Recipe
@@ -27,7 +27,6 @@ PROCESSOR_EXTRA_GIB = 0.19  # seen beside libraries and tensors: tokenizer, kern
 # what malloc keeps beside a step's tensors, in parts of them, without and with checkpointing, and at most: it cannot
 # give back what lies between pieces in use, but pieces of 32 MiB and more, as big models have them, go by themselves
 MALLOC_KEEPS, MALLOC_KEEPS_GIB = (0.3, 1.0), 0.8
-AUTOCAST_TAKES = 1.9  # times as long as the layers of `workers.lora`: plain TRL to the studio in `benchmarks/training`
 # what an architecture that cannot be traced keeps of a token in a layer, in numbers of its width (arXiv:2205.05198)
 USUAL_KEPT, USUAL_CHECKPOINTED = 20.0, 1.0
 WHOLE_LOGITS = 14  # bytes of each logit: 16 bit, float32, log-softmax and gradient at once
@@ -116,29 +115,6 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """Seconds, and between which they will lie in two runs of three."""
-
-    seconds: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Past:
-    """A run of this machine that has ended, or a probe."""
-
-    base_id: str
-    bits: int
-    checkpointing: bool
-    autocast: bool  # PEFT's own layers, where `workers.lora` cannot take over
-    work: float  # of one step, see `work`
-    seconds_per_step: float
-    overhead: float  # seconds of the training phase for each second of steps: checks and sample answers
-    around: float  # seconds before and after it: loading, checking, saving
-
-
-@dataclass(frozen=True)
 class Change:
     field: str
     old: Any
@@ -214,64 +190,6 @@ def _logits(facts: Facts, batch: Batch) -> float:
     rows = min(batch.tokens, max(1, facts.head_block // facts.vocabulary))
     learned = 2 * batch.tokens * facts.hidden * 2  # the hidden states that are learned from, and their gradient
     return float(rows * facts.vocabulary * (FP32 + 2) + learned)
-
-
-# time
-
-
-def work(facts: Facts, trainable: int, tokens: float, length: float, checkpointing: bool) -> float:
-    """Floating-point operations of a step over `tokens`, in rows of `length`, about.
-
-    Two for each weight and token forward, two more for the gradient that passes through it, two more for its own
-    gradient where it learns; a checkpointed layer is computed once more. Only learned positions reach the head.
-    """
-    passes = 6 if checkpointing else 4
-    matrices = passes * facts.linear_parameters + 6 * trainable + 4 * facts.hidden * facts.vocabulary / 2
-    attention = (passes + 2) * facts.layers * facts.hidden * length
-    return tokens * (matrices + attention)
-
-
-def seconds_per_step(wanted: Past, pasts: Sequence[Past]) -> Estimate | None:
-    """Learned from past runs, the more alike the more they count. `wanted` has everything but the seconds.
-
-    A step of twice the work takes a little less than twice as long, because part of it does not grow.
-    """
-    known = [(_distance(wanted, past), past) for past in pasts if past.work > 0 and past.seconds_per_step > 0]
-    if not known:
-        return None
-    weights = [1 / (0.1 + distance) ** 2 for distance, _ in known]
-    guesses = [
-        log(past.seconds_per_step) + 0.9 * log(wanted.work / past.work)
-        + log(AUTOCAST_TAKES) * (wanted.autocast - past.autocast)
-        for _, past in known
-    ]  # fmt: skip
-    middle = sum(w * g for w, g in zip(weights, guesses, strict=True)) / sum(weights)
-    spread = sum(w * (g - middle) ** 2 for w, g in zip(weights, guesses, strict=True)) / sum(weights)
-    nearest = min(distance for distance, _ in known)
-    error = sqrt(0.12**2 + spread + (0.3 * nearest) ** 2)
-    return Estimate(exp(middle), exp(middle - error), exp(middle + error))
-
-
-def seconds(steps: int, step: Estimate, pasts: Sequence[Past], base_id: str) -> Estimate:
-    """Of the whole run, from loading to the saved adapter."""
-    alike = [past for past in pasts if past.base_id == base_id] or list(pasts)
-    overhead, around = _median([p.overhead for p in alike]), _median([p.around for p in alike])
-    return Estimate(*(around + steps * overhead * value for value in (step.seconds, step.low, step.high)))
-
-
-def _distance(wanted: Past, past: Past) -> float:
-    return (
-        abs(log(wanted.work / past.work)) / 2
-        + 1.5 * (wanted.base_id != past.base_id)
-        + 0.7 * (wanted.bits != past.bits)
-        + 0.4 * (wanted.checkpointing != past.checkpointing)
-        + 0.4 * (wanted.autocast != past.autocast)
-    )
-
-
-def _median(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    return ordered[len(ordered) // 2] if ordered else 0.0
 
 
 # what to change

@@ -7,14 +7,14 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import time
 from typing import Any
 
 from studio.core.conversation import Conversation, Message
 from studio.core.errors import ModelError, StudioError
 from studio.core.recipe import Recipe
 from studio.core.run_state import RunStatus
-from studio.diagnostics.forecast import Facts, Machine, Past, work
+from studio.diagnostics.duration import Past, Step, work
+from studio.diagnostics.forecast import Facts, Machine
 from studio.services import base_models
 from studio.services.context import Studio
 from studio.settings import Settings
@@ -27,18 +27,20 @@ from studio.store.tables import Run
 
 LOOKED_AT = 200  # past runs
 KEPT = 100  # probes
-PROBE_STEPS = 4  # the first two pay for warming up and are not counted
+PROBE_STEPS = 5  # the first two pay for warming up
 PROBE_SECONDS = 900
-USUAL_OVERHEAD = 1.15  # checks and sample answers, see `workers.evaluate.CHECK_SHARE`
 
 
 def pasts(studio: Studio, machine: Machine, facts: Facts, base_id: str) -> list[Past]:
     """Runs and probes of this device, the newest first; the work of each in terms of the model asked about."""
     ended = runs.with_status(studio.db, RunStatus.SUCCEEDED, RunStatus.STOPPED)[-LOOKED_AT:]
-    told = [_of_run(run) for run in reversed(ended) if run.device == machine.device_name]
-    told += [kept for kept in _probes(studio.home) if kept["device"] == machine.device_name]
+    told = [found for run in ended if (found := _of_run(run))] + _probes(studio.home)
     size = base_models.parameters(studio, base_id)
-    return [_past(studio, one, facts, base_id, size) for one in told if one and one["tokens"] > 0]
+    return [
+        _past(studio, one, facts, base_id, size)
+        for one in sorted(told, key=lambda one: one["at"], reverse=True)
+        if one["tokens"] > 0 and one["device"] == machine.device_name
+    ]
 
 
 def probe(studio: Studio, base_id: str, recipe: Recipe, tokens: int, machine: Machine) -> None:
@@ -59,7 +61,6 @@ def probe(studio: Studio, base_id: str, recipe: Recipe, tokens: int, machine: Ma
     told = _of_run(run)
     if run.status != RunStatus.SUCCEEDED or told is None:
         raise StudioError(f"The trial did not work: {run.error_message or 'it was broken off'}", run.error_hint or "")
-    told["overhead"] = USUAL_OVERHEAD
     _keep(studio.home, told | {"device": machine.device_name})
 
 
@@ -96,15 +97,19 @@ def _trained(folder: Path, models: Path, base_id: str, recipe: Recipe, tokens: i
     return runs.get(db, run.id)
 
 
-_TOLD = {"bits", "trainable_parameters", "tokens"}  # runs of the first studios do not tell all of them
+# runs of the first studios do not tell all of them
+_TOLD = {"bits", "trainable_parameters", "tokens", "looking_seconds", "warm_up_seconds"}
 
 
 def _of_run(run: Run) -> dict[str, Any] | None:
     """What counts of a run that has ended, as it is kept of probes too; None if it was cut short or interrupted."""
     summary, spent, recipe = run.summary, run.phase_seconds, run.recipe
-    steps, each = summary.get("steps", 0), summary.get("seconds_per_step", 0)
-    if steps < PROBE_STEPS - 1 or not each or run.attempts or not summary.keys() >= _TOLD:
+    steps = summary.get("steps", 0)
+    if steps < PROBE_STEPS - 1 or run.fence > 1 or not summary.keys() >= _TOLD:
         return None
+    looking = summary["looking_seconds"]
+    around = spent.get("loading", 0.0) + summary["warm_up_seconds"] + spent.get("saving", 0.0)
+    rows = recipe["batch_size"] * recipe["gradient_accumulation"]
     return {
         "base_id": run.base_id,
         "bits": summary["bits"],
@@ -112,23 +117,23 @@ def _of_run(run: Run) -> dict[str, Any] | None:
         "autocast": bool(summary.get("autocast")),
         "trainable": summary["trainable_parameters"],
         "tokens": summary["tokens"] / steps,
-        "length": summary["tokens"] / steps / (recipe["batch_size"] * recipe["gradient_accumulation"]),
-        "seconds_per_step": each,
-        "overhead": max(1.0, spent.get("training", 0.0) / (steps * each)),
-        "around": sum(spent.get(phase, 0.0) for phase in ("loading", "checking", "saving")),
+        "length": summary["tokens"] / steps / rows,
+        "passes": recipe["gradient_accumulation"],
+        "steps": steps,
+        "seconds_per_step": (sum(spent.values()) - around - looking) / steps,
+        "looking": looking,
+        "around": around,
         "device": run.device,
-        "at": time(),
+        "at": run.ended_at or 0.0,
     }
 
 
 def _past(studio: Studio, told: dict[str, Any], facts: Facts, base_id: str, size: int) -> Past:
-    done = work(facts, told["trainable"], told["tokens"], told["length"], told["checkpointing"])
+    done = work(facts, told["trainable"], told["tokens"], told["length"], told["passes"], told["checkpointing"])
     if told["base_id"] != base_id:
         done *= base_models.parameters(studio, told["base_id"]) / size
-    return Past(
-        told["base_id"], told["bits"], told["checkpointing"], bool(told.get("autocast")), done,
-        told["seconds_per_step"], told["overhead"], told["around"],
-    )  # fmt: skip
+    step = Step(told["base_id"], told["bits"], told["checkpointing"], told["autocast"], done)
+    return Past(step, told["steps"], told["seconds_per_step"], told["looking"], told["around"])
 
 
 def _probes(home: Home) -> list[dict[str, Any]]:
@@ -137,16 +142,19 @@ def _probes(home: Home) -> list[dict[str, Any]]:
         kept: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     except ValueError:
         return []  # cut off while it was written, by a version that did not rename: the next probe writes it anew
-    return kept
+    return [probe for probe in kept if "passes" in probe]  # those of the first studios tell too little
+
+
+_SAME = ("base_id", "bits", "checkpointing", "autocast", "trainable", "passes", "device")
 
 
 def _keep(home: Home, told: dict[str, Any]) -> None:
     """The newest first; a probe takes the place of one like it."""
 
     def alike(other: dict[str, Any]) -> bool:
-        return all(other[name] == told[name] for name in ("base_id", "bits", "checkpointing", "trainable", "device"))
+        return all(other[name] == told[name] for name in _SAME) and 0.8 < other["tokens"] / told["tokens"] < 1.25
 
-    others = [p for p in _probes(home) if not (alike(p) and 0.8 < p["tokens"] / told["tokens"] < 1.25)]
+    others = [probe for probe in _probes(home) if not alike(probe)]
     partial = home.probes.with_suffix(".partial")
     partial.write_text(json.dumps([told, *others][:KEPT]), encoding="utf-8")
     partial.rename(home.probes)

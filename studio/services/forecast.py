@@ -19,7 +19,8 @@ from studio.core.errors import ModelError
 from studio.core.mapping import Mapping
 from studio.core.recipe import GROUPS, Recipe
 from studio.diagnostics import forecast as reckoned
-from studio.diagnostics.forecast import GIB, Change, Estimate, Facts, Fits, Machine, Memory, Past
+from studio.diagnostics.duration import Estimate, Past, Step, estimate, work
+from studio.diagnostics.forecast import GIB, Change, Facts, Fits, Machine, Memory
 from studio.jobs.errands import Helper
 from studio.services import advice, base_models, experience
 from studio.services import amount as amounts
@@ -75,6 +76,11 @@ class Forecast:
         return self.time.seconds / 60 if self.time else None
 
     @property
+    def tried(self) -> bool:
+        """Whether the time is learned from a run or a probe that was much like it."""
+        return self.time is not None and self.time.alike
+
+    @property
     def share(self) -> float:
         return self.facts.trainable_parameters / self.facts.parameters
 
@@ -116,6 +122,7 @@ class Forecast:
             "sentence": self.sentence,
             **self._minutes(),
             "learned_from": self.learned_from,
+            "tried": self.tried,
             "here": self.here,
             "make_it_fit": [vars(change) for change in self.changes],
         }
@@ -158,7 +165,7 @@ def forecast(studio: Studio, question: Question) -> Forecast:
         machine=machine,
         fits=reckoned.fits(needed, machine),
         time=_time(facts, recipe, machine, amount, checkpointing, steps, pasts, base_id),
-        learned_from=sum(past.base_id == base_id for past in pasts),
+        learned_from=sum(past.step.base_id == base_id for past in pasts),
         here="folder" in source,
         changes=reckoned.make_it_fit(facts, recipe, machine, batch, amount.share_longer),
     )
@@ -265,8 +272,7 @@ def _time(
 ) -> Estimate | None:  # fmt: skip
     if steps is None:
         return None
-    tokens, length = amount.step_tokens(recipe), amount.mean(recipe)
-    done = reckoned.work(facts, facts.trainable_parameters, tokens, length, checkpointing)
-    wanted = Past(base_id, machine.bits_for(recipe.bits), checkpointing, facts.step["autocast"], done, 0.0, 0.0, 0.0)
-    step = reckoned.seconds_per_step(wanted, pasts)
-    return reckoned.seconds(steps, step, pasts, base_id) if step else None
+    tokens, length, passes = amount.step_tokens(recipe), amount.mean(recipe), recipe.gradient_accumulation
+    done = work(facts, facts.trainable_parameters, tokens, length, passes, checkpointing)
+    step = Step(base_id, machine.bits_for(recipe.bits), checkpointing, facts.step["autocast"], done)
+    return estimate(step, steps, amount.validation_rows > 0, pasts)

@@ -98,7 +98,7 @@ def shown(told: Forecast) -> dict[str, Any]:
             )
             if value
         ],
-        "can_probe": told.here and told.learned_from == 0,
+        "can_probe": told.here and bool(told.steps) and not told.tried and told.fits != "wont_fit",
         "memory": _memory(told),
         "changes": [
             {"setting": Recipe.model_fields[c.field].title, "old": c.old, "new": c.new, "cost": c.cost}

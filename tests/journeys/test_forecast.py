@@ -60,6 +60,18 @@ def test_a_model_that_is_far_too_big_comes_with_advice_for_the_form(panel: Page)
     )
 
 
+def test_the_time_is_measured_where_nothing_like_it_was_trained(panel: Page) -> None:
+    choose(panel, max_steps=20, batch_size=1, max_length=64, bits=16)
+    told = panel.locator("#forecast-panel .facts div", has_text="Time").locator("dd")
+    expect(told).to_have_text("not known yet")
+    panel.get_by_role("button", name="Measure it here").click()
+    expect(told).to_contain_text("min", timeout=120_000)
+    expect(panel.get_by_role("button", name="Measure it here")).to_have_count(0)
+    choose(panel, bits=4)
+    expect(panel.get_by_role("button", name="Measure it here")).to_be_visible()
+    expect(told).to_contain_text("min")
+
+
 def test_a_setting_that_cannot_be_used_is_a_sentence(panel: Page) -> None:
     panel.get_by_role("button", name="More settings").click()
     panel.get_by_label("LoRA rank").fill("0")

@@ -4,7 +4,7 @@ import pytest
 
 from studio.core.recipe import Recipe
 from studio.diagnostics import forecast
-from studio.diagnostics.forecast import Batch, Facts, Machine, Past
+from studio.diagnostics.forecast import Batch, Facts, Machine
 
 # Llama 3.1 8B with r=16 on q, k, v and o, as `workers.forecast` counts and traces it
 FACTS = Facts(
@@ -102,56 +102,3 @@ def test_on_a_small_card_bits_and_length_go_too_and_it_is_said_what_is_cut() -> 
     assert changes["batch_size"].new == 1
     assert "max_length" not in changes or changes["max_length"].cost.startswith("Longer examples are cut")
     assert forecast.card_for(19.9) == 24 and forecast.card_for(1000) is None
-
-
-def past(work: float, seconds: float, base_id: str = "starter", bits: int = 4, autocast: bool = False) -> Past:
-    return Past(base_id, bits, False, autocast, work, seconds, 1.15, 20.0)
-
-
-def test_a_run_like_a_past_one_takes_as_long() -> None:
-    step = forecast.seconds_per_step(past(100.0, 0), [past(100.0, 2.0)])
-    assert step
-    assert step.seconds == pytest.approx(2.0)
-    assert 0.85 < step.low / step.seconds < 1 < step.high / step.seconds < 1.2
-
-
-def test_more_work_takes_longer_and_the_less_alike_the_wider_the_bar() -> None:
-    known = [past(100.0, 2.0)]
-    same, twice, other = (
-        forecast.seconds_per_step(wanted, known)
-        for wanted in (past(100.0, 0), past(200.0, 0), past(100.0, 0, "another", 16))
-    )
-    assert same and twice and other
-    assert 3.5 < twice.seconds < 4.0
-    assert twice.high / twice.seconds > same.high / same.seconds
-    assert other.high / other.seconds > 1.5
-
-
-def test_runs_that_are_alike_count_more() -> None:
-    step = forecast.seconds_per_step(past(100.0, 0), [past(100.0, 2.0), past(100.0, 9.0, "another", 16)])
-    assert step and step.seconds == pytest.approx(2.0, rel=0.1)
-
-
-def test_layers_that_need_autocast_take_longer_until_such_a_run_is_known() -> None:
-    wanted = past(100.0, 0, autocast=True)
-    told = forecast.seconds_per_step(wanted, [past(100.0, 2.0)])
-    assert told and told.seconds == pytest.approx(2.0 * forecast.AUTOCAST_TAKES)
-    known = forecast.seconds_per_step(wanted, [past(100.0, 2.0), past(100.0, 3.0, autocast=True)])
-    assert known and known.seconds == pytest.approx(3.0, rel=0.05)
-
-
-def test_nothing_is_known_before_the_first_run() -> None:
-    assert forecast.seconds_per_step(past(100.0, 0), []) is None
-
-
-def test_the_whole_run_has_loading_and_checks_in_it() -> None:
-    step = forecast.Estimate(2.0, 1.5, 2.5)
-    whole = forecast.seconds(100, step, [past(100.0, 2.0)], "starter")
-    assert (whole.seconds, whole.low, whole.high) == pytest.approx((250.0, 192.5, 307.5))
-
-
-def test_work_grows_with_tokens_length_and_checkpointing() -> None:
-    plain = forecast.work(FACTS, FACTS.trainable_parameters, 1000, 500, False)
-    assert forecast.work(FACTS, FACTS.trainable_parameters, 2000, 500, False) == 2 * plain
-    assert forecast.work(FACTS, FACTS.trainable_parameters, 1000, 500, True) > 1.3 * plain
-    assert forecast.work(FACTS, FACTS.trainable_parameters, 1000, 4000, False) > plain

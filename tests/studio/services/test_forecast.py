@@ -62,7 +62,8 @@ def ended(studio: Studio, faq: Path, **recipe: Any) -> int:
         spent = {"loading": 5.0, "checking": 3.0, "training": 92.0, "saving": 2.0}
         run_rows.report(session, claim, device="A processor", phase_seconds=spent)
     summary = {
-        "steps": 40, "tokens": 40 * 4 * 60, "seconds_per_step": 2.0, "bits": 4, "trainable_parameters": 4_884_480,
+        "steps": 40, "tokens": 40 * 4 * 60, "bits": 4, "trainable_parameters": 4_884_480,
+        "warm_up_seconds": 3.0, "looking_seconds": 12.0,
     }  # fmt: skip
     adapter = {"path": "x", "sha256": "x", "size_bytes": 1, "base_id": "starter", "base_fingerprint": "x"}
     assert run_rows.finish(studio.db, claim, RunStatus.SUCCEEDED, summary, adapter)
@@ -128,7 +129,7 @@ def test_minutes_are_learned_from_past_runs(studio: Studio, helper: Helper, faq:
     assert told.learned_from == 1
     assert told.steps == 230
     assert told.time and told.minutes
-    assert told.time.seconds == pytest.approx(10 + 230 * 2.0 * 92 / 80, rel=0.01)
+    assert told.time.seconds == pytest.approx(10 + 230 * 2.0 * (1 + 12 / 80), rel=0.01)
     assert told.time.low < told.time.seconds < told.time.high
 
 
@@ -154,7 +155,8 @@ def test_runs_that_tell_too_little_teach_nothing(studio: Studio, helper: Helper,
 def test_a_probe_is_kept_in_place_of_one_like_it(studio: Studio) -> None:
     told = {
         "base_id": "starter", "bits": 4, "checkpointing": False, "trainable": 1, "device": "A processor",
-        "tokens": 100, "length": 25, "seconds_per_step": 1.0, "overhead": 1.15, "around": 5.0, "at": 0,
+        "autocast": False, "tokens": 100, "length": 25, "passes": 1, "steps": 5, "seconds_per_step": 1.0,
+        "looking": 0.0, "around": 5.0, "at": 0,
     }  # fmt: skip
     for tokens, seconds in ((100, 1.0), (110, 2.0), (1000, 3.0)):
         experience._keep(studio.home, told | {"tokens": tokens, "seconds_per_step": seconds})
