@@ -241,6 +241,8 @@ def _prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str
 def _room(model: Any, choice: Choice, length: int) -> int:
     """How many tokens an answer may have after a prompt of `length`."""
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
+    if isinstance(model, PeftModel) and model.active_peft_config.is_prompt_learning:
+        context -= model.active_peft_config.num_virtual_tokens
     if length >= context:
         raise Refused(
             f"The conversation is {length:,} tokens long; {choice.base.name} can keep {context:,} in mind.",

@@ -15,7 +15,7 @@ from studio.core.recipe import Recipe
 from studio.services.context import Studio
 from studio.settings import Settings
 from workers import generation, methods
-from workers.generation import Generator, Sampling, _overlap, _Pieces, _spare_the_head
+from workers.generation import Generator, Sampling, _overlap, _Pieces, _room, _spare_the_head
 from workers.roster import Refused, choose
 from workers.serve import Engine
 from workers.tokens import PLAIN_TEMPLATE, load_tokenizer
@@ -143,6 +143,20 @@ def test_adapters_of_other_kinds_take_turns_on_the_base(served: Studio, add_adap
         assert answer(generator, served, name) == first[name], name
     alone = {name: answer(Generator(), served, name) for name in names}
     assert alone == first
+
+
+def test_virtual_tokens_take_their_place_in_the_context(served: Studio, add_adapter: Callable[..., int]) -> None:
+    run = add_adapter(served)
+    base = AutoModelForCausalLM.from_pretrained(served.home.models / "tiny", dtype=torch.bfloat16)
+    context = base.config.max_position_embeddings
+    adapted = methods.attach(base, Recipe.model_validate({"method": "prompt", "virtual_tokens": 5}), "tiny")
+    methods.save(adapted, served.home.adapter(run, 1), {"format": "pt"})
+    generator = Generator()
+    answer(generator, served, f"run-{run}")
+    choice = choose(served.db, served.home, f"run-{run}")
+    assert _room(generator._model, choice, context - 6) == 1
+    with pytest.raises(Refused, match=f"can keep {context - 5:,} in mind"):
+        _room(generator._model, choice, context - 5)
 
 
 @pytest.mark.parametrize("stop", [(), ("parcel",), ("zzz", "Straße 🙂")])
