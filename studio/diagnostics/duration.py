@@ -7,10 +7,10 @@ from math import exp, log, sqrt
 from studio.diagnostics.forecast import Facts
 
 AUTOCAST_TAKES = 1.9  # times as long as the layers of `workers.lora`: plain TRL to the studio in `benchmarks/training`
-PASS_TOKENS = 150  # what a batch of no tokens would take, in tokens: weights are read, and those in 4 bit unpacked
+PASS_TOKENS = 400  # what a batch of no tokens would take, in tokens: weights are read, and those in 4 bit unpacked
 USUAL_LOOKING = 0.2  # checks and sample answers to steps, see `CHECK_SHARE` and `LOOKING_SHARE` of the workers
 NEAREST = 5  # pasts that are learned from
-ALIKE = 0.25  # distance up to which a past is as good as a probe
+ALIKE = 0.15  # distance up to which a past is as good as a probe
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,11 @@ def work(facts: Facts, trainable: int, tokens: float, length: float, passes: int
     """Floating-point operations of a step over `tokens`, in rows of `length` and batches of `tokens / passes`, about.
 
     Two for each weight and token forward, two more for the gradient that passes through it, two more for its own
-    gradient where it learns; a checkpointed layer is computed once more. Only learned positions reach the head.
+    gradient where it learns; a checkpointed layer is computed once more. Only learned positions reach the head. What
+    learns counts twice, because its products are thin.
     """
     each = 6 if checkpointing else 4
-    matrices = each * facts.linear_parameters + 6 * trainable + 4 * facts.hidden * facts.vocabulary / 2
+    matrices = each * facts.linear_parameters + 2 * 6 * trainable + 4 * facts.hidden * facts.vocabulary / 2
     attention = (each + 2) * facts.layers * facts.hidden * length
     return tokens * (matrices + attention) + passes * PASS_TOKENS * matrices
 

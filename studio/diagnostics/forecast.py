@@ -26,7 +26,7 @@ CUDA_CONTEXT_GIB = 0.6
 PROCESSOR_EXTRA_GIB = 0.19  # seen beside libraries and tensors: tokenizer, kernels' scratch
 # what malloc keeps beside a step's tensors, in parts of them, without and with checkpointing, and at most: it cannot
 # give back what lies between pieces in use, but pieces of 32 MiB and more, as big models have them, go by themselves
-MALLOC_KEEPS, MALLOC_KEEPS_GIB = (0.3, 1.0), 0.8
+MALLOC_KEEPS, MALLOC_KEEPS_GIB = (0.38, 1.9), 0.8
 # what an architecture that cannot be traced keeps of a token in a layer, in numbers of its width (arXiv:2205.05198)
 USUAL_KEPT, USUAL_CHECKPOINTED = 20.0, 1.0
 WHOLE_LOGITS = 14  # bytes of each logit: 16 bit, float32, log-softmax and gradient at once

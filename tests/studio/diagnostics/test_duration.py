@@ -69,7 +69,7 @@ def test_work_grows_with_tokens_length_passes_and_checkpointing() -> None:
     def of(tokens: float = 1000, length: float = 500, passes: int = 1, checkpointing: bool = False) -> float:
         return work(FACTS, FACTS.trainable_parameters, tokens, length, passes, checkpointing)
 
-    assert 1.8 * of() < of(tokens=2000) < 2 * of()  # what a pass takes for itself stays
+    assert 1.6 * of() < of(tokens=2000) < 2 * of()  # what a pass takes for itself stays
     assert of(tokens=2000, passes=2) == pytest.approx(2 * of())
     assert of(checkpointing=True) > 1.3 * of()
     assert of(length=4000) > of()
