@@ -21,6 +21,7 @@ class Step:
     bits: int
     checkpointing: bool
     autocast: bool  # PEFT's own layers, where `workers.lora` cannot take over
+    trainable: int
     work: float  # see `work`
 
 
@@ -95,6 +96,7 @@ def _looking(stepping: float, pasts: Sequence[Past]) -> float:
 def _distance(wanted: Step, past: Step) -> float:
     return (
         abs(log(wanted.work / past.work)) / 2
+        + abs(log(wanted.trainable / past.trainable)) / 8
         + 1.5 * (wanted.base_id != past.base_id)
         + 0.7 * (wanted.bits != past.bits)
         + 0.4 * (wanted.checkpointing != past.checkpointing)

@@ -132,7 +132,7 @@ def _past(studio: Studio, told: dict[str, Any], facts: Facts, base_id: str, size
     done = work(facts, told["trainable"], told["tokens"], told["length"], told["passes"], told["checkpointing"])
     if told["base_id"] != base_id:
         done *= base_models.parameters(studio, told["base_id"]) / size
-    step = Step(told["base_id"], told["bits"], told["checkpointing"], told["autocast"], done)
+    step = Step(told["base_id"], told["bits"], told["checkpointing"], told["autocast"], told["trainable"], done)
     return Past(step, told["steps"], told["seconds_per_step"], told["looking"], told["around"])
 
 

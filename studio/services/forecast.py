@@ -273,6 +273,7 @@ def _time(
     if steps is None:
         return None
     tokens, length, passes = amount.step_tokens(recipe), amount.mean(recipe), recipe.gradient_accumulation
-    done = work(facts, facts.trainable_parameters, tokens, length, passes, checkpointing)
-    step = Step(base_id, machine.bits_for(recipe.bits), checkpointing, facts.step["autocast"], done)
+    learning, bits = facts.trainable_parameters, machine.bits_for(recipe.bits)
+    done = work(facts, learning, tokens, length, passes, checkpointing)
+    step = Step(base_id, bits, checkpointing, facts.step["autocast"], learning, done)
     return estimate(step, steps, amount.validation_rows > 0, pasts)

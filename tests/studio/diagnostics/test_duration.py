@@ -6,7 +6,7 @@ from studio.diagnostics import duration
 from studio.diagnostics.duration import Estimate, Past, Step, estimate, work
 from tests.studio.diagnostics.test_forecast import FACTS
 
-STEP = Step("starter", 4, False, False, 100.0)
+STEP = Step("starter", 4, checkpointing=False, autocast=False, trainable=1000, work=100.0)
 PAST = Past(STEP, steps=50, seconds_per_step=2.0, looking=0.0, around=20.0)
 
 
@@ -31,6 +31,10 @@ def test_twice_the_work_takes_twice_as_long_and_the_less_alike_the_wider_the_bar
     assert twice.high / twice.seconds > same.high / same.seconds
     assert other.high / other.seconds > 1.5
     assert not twice.alike and not other.alike
+
+
+def test_other_layers_that_learn_are_not_much_like_it() -> None:
+    assert not told([PAST], replace(STEP, trainable=200)).alike
 
 
 def test_runs_that_are_alike_count_more_however_many_others_there_are() -> None:
