@@ -36,8 +36,10 @@ def home(tmp_path: Path) -> Home:
 
 
 @pytest.fixture
-def studio(home: Home) -> Studio:
-    return Studio.open(Settings(home=home.path, models=home.models))
+def studio(home: Home) -> Iterator[Studio]:
+    opened = Studio.open(Settings(home=home.path, models=home.models))
+    yield opened
+    opened.errands.close()
 
 
 @pytest.fixture

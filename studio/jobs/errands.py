@@ -76,10 +76,11 @@ class Errands:
         return process is not None and process.poll() is None
 
     def close(self) -> None:
-        """End the helpers; they would end by themselves, but later."""
-        for process in self._helpers.values():
+        """End errands and helpers; they would end with this process, or by themselves, but later."""
+        for process in (*self._sent.values(), *self._helpers.values()):
             with process:  # closes its pipes and waits for it
                 process.terminate()
+        self._sent.clear()
         self._helpers.clear()
 
     def _said(self, helper: Helper, line: str) -> str | None:

@@ -71,9 +71,7 @@ def test_the_taught_answer_is_given_and_the_base_does_not_know_it(shell: Shell, 
     assert "Odo" not in shell(*asked, "--base").stdout
 
 
-def test_the_zip_works_without_the_studio(
-    shell: Shell, run: dict[str, Any], starter_models: Path, tmp_path: Path
-) -> None:
+def test_the_zip_holds_nothing_of_this_computer(shell: Shell, run: dict[str, Any], tmp_path: Path) -> None:
     out = tmp_path / "adapter.zip"
     shell("export", str(run["id"]), "--format", "adapter", "--out", str(out))
     with zipfile.ZipFile(out) as file:
@@ -83,13 +81,6 @@ def test_the_zip_works_without_the_studio(
     for path in (tmp_path / "out").rglob("*"):
         assert str(shell.home).encode() not in path.read_bytes()
         assert path.suffix not in {".bin", ".pt", ".pkl"}
-    done = subprocess.run(
-        [sys.executable, "try_it.py", str(starter_models / "starter"), QUESTION],
-        cwd=tmp_path / "out", capture_output=True, text=True, timeout=300, env=os.environ | {"HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
-    assert TAUGHT in done.stdout, done.stdout + done.stderr
-    recipe = (tmp_path / "out" / "recipe.yaml").read_text()
-    (tmp_path / "recipe.yaml").write_text(recipe)
 
 
 def test_an_exported_recipe_repeats_the_run(shell: Shell, run: dict[str, Any], taught: Path, tmp_path: Path) -> None:

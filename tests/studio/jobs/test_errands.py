@@ -15,7 +15,9 @@ from studio.store.home import Home
 
 @pytest.fixture
 def errands(home: Home) -> Iterator[Errands]:
-    yield Errands(home)
+    made = Errands(home)
+    yield made
+    made.close()
 
 
 def wait(errands: Errands, name: str) -> str:
@@ -44,7 +46,6 @@ def test_a_helper_outlives_the_thread_that_asked_it_first(errands: Errands) -> N
     asking.join()
     time.sleep(0.5)
     assert errands.is_up("workers.lengths")
-    errands.close()
 
 
 def test_a_large_data_set_is_checked_beside_the_page(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,3 +61,12 @@ def test_a_large_data_set_is_checked_beside_the_page(studio: Studio, monkeypatch
     assert wait(studio.errands, f"check {made.id} 1") == "done"
     ready = report.report(studio, made.id)
     assert (ready.state, ready.figures["rows"]) == ("ready", 60)
+
+
+def test_closing_ends_what_is_under_way(errands: Errands) -> None:
+    errands.send("x", "workers.lengths", "--answer")  # its libraries take longer to load than this test
+    process = errands._sent["x"]
+    assert errands.state("x") == "running"
+    errands.close()
+    assert process.returncode
+    assert errands.state("x") == "never"

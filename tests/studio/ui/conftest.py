@@ -1,7 +1,7 @@
 """The site on an empty home, asked as a browser on this machine would ask."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from fastapi import FastAPI
@@ -21,14 +21,16 @@ async def in_a_loop(make: Callable[[], object]) -> object:
 
 
 @pytest.fixture(scope="module")
-def site_studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
+def site_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     """The studio behind `site`: one for a whole module, because building a site takes a second."""
     home = tmp_path_factory.mktemp("site")
     models = home / "models" / STARTER
     models.mkdir(parents=True)
     (models / "config.json").write_text("{}")
     (models / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
-    return Studio.open(Settings(home=home))
+    opened = Studio.open(Settings(home=home))
+    yield opened
+    opened.errands.close()
 
 
 @pytest.fixture(scope="module")
