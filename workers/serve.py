@@ -304,6 +304,7 @@ def listen(host: str, port: int) -> socket.socket:
         bound = socket.socket(family)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
+        bound.listen()  # from now on who connects waits instead of being refused
     except OSError as error:
         raise StudioError(
             f"The chat engine cannot listen on {host}, port {port} ({os.strerror(error.errno or 0).lower()}).",

@@ -1,6 +1,7 @@
 """The chat engine, as a client over HTTP sees it: the real process, a tiny base model, real adapters."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from studio.services.context import Studio
 from studio.settings import Settings
 from studio.store import runs
 from studio.store.tables import Adapter
+from workers.serve import listen
 
 ROOT = Path(__file__).parents[2]
 QUESTION = [{"role": "user", "content": "Where is my parcel?"}]
@@ -310,6 +312,11 @@ def test_does_not_open_to_other_machines_without_a_token(tmp_path: Path) -> None
     ended = serve("--home", str(tmp_path), "--host", "0.0.0.0", "--port", "0")
     assert ended.returncode == 1
     assert "Set STUDIO_ENGINE_TOKEN first" in ended.stderr
+
+
+def test_who_connects_before_it_is_up_waits_instead_of_being_refused() -> None:
+    with listen("127.0.0.1", 0) as bound, socket.create_connection(bound.getsockname(), timeout=5) as early:
+        assert early.getpeername() == bound.getsockname()
 
 
 def test_says_when_the_port_is_taken(tmp_path: Path, served: Served) -> None:
