@@ -77,7 +77,10 @@ class Errands:
 
     def close(self) -> None:
         """End errands and helpers; they would end with this process, or by themselves, but later."""
-        for process in (*self._sent.values(), *self._helpers.values()):
+        under_way: list[subprocess.Popen[bytes] | subprocess.Popen[str]] = [
+            *self._sent.values(), *self._helpers.values(),
+        ]  # fmt: skip
+        for process in under_way:
             with process:  # closes its pipes and waits for it
                 process.terminate()
         self._sent.clear()
