@@ -29,12 +29,13 @@ class Look:
         say: Callable[[str], None],
     ) -> None:
         self.losses: dict[int, float] = {}
+        self.seconds_spent = 0.0  # on checks and answers
         self.best = best
         self._model, self._tokenizer, self._plan, self._progress = model, tokenizer, plan, progress
         self._say = say
         self._questions = evaluate.sample_questions(tokenizer, held_back)
         self._asked: list[int] = []  # the steps of the answers
-        self._check_seconds = self._answer_seconds = self.seconds_spent = 0.0
+        self._check_seconds = self._answer_seconds = 0.0
         self._began = monotonic()
 
     def before(self) -> None:

@@ -39,7 +39,7 @@ def pasts(studio: Studio, machine: Machine, facts: Facts, base_id: str) -> list[
     return [
         _past(studio, one, facts, base_id, size)
         for one in sorted(told, key=lambda one: one["at"], reverse=True)
-        if one["tokens"] > 0 and one["device"] == machine.device_name
+        if one["device"] == machine.device_name and min(one["tokens"], one["trainable"], one["seconds_per_step"]) > 0
     ]
 
 
