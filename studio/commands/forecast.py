@@ -64,7 +64,7 @@ def _print(told: "Forecast") -> None:
     if told.time:
         low, high = told.time.low / 60, told.time.high / 60
         print(f"About {told.time.seconds / 60:.1f} minutes ({low:.1f} to {high:.1f}).")
-    if told.here and told.steps and not told.tried:
+    if told.worth_a_probe:
         print("Nothing much like it has been trained here yet: --probe measures a few steps.")
     print(told.sentence)
     for part, words in PARTS.items():

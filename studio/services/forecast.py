@@ -81,6 +81,11 @@ class Forecast:
         return self.time is not None and self.time.alike
 
     @property
+    def worth_a_probe(self) -> bool:
+        """Whether a few real steps here would make the time better known."""
+        return self.here and bool(self.steps) and not self.tried and self.fits != "wont_fit"
+
+    @property
     def share(self) -> float:
         return self.facts.trainable_parameters / self.facts.parameters
 

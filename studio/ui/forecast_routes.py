@@ -98,7 +98,7 @@ def shown(told: Forecast) -> dict[str, Any]:
             )
             if value
         ],
-        "can_probe": told.here and bool(told.steps) and not told.tried and told.fits != "wont_fit",
+        "can_probe": told.worth_a_probe,
         "memory": _memory(told),
         "changes": [
             {"setting": Recipe.model_fields[c.field].title, "old": c.old, "new": c.new, "cost": c.cost}
